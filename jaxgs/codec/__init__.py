@@ -1,0 +1,54 @@
+"""The `.jgs` file: container, entropy coder, tables, field layout.
+
+Imports numpy only, and feeds the entropy coder with integers only.
+"""
+
+from jaxgs.codec.bitstream import MAGIC, BitstreamError
+from jaxgs.codec.fields import decode, encode, order, section_sizes
+from jaxgs.codec.header import Header, validate_header
+from jaxgs.codec.lattice import (
+  ANGLE_LEVELS_MAX,
+  POSITION_BITS_MAX,
+  POSITION_BITS_MIN,
+  RATIO_MAX,
+  SCALE_MAX,
+  SCALE_MIN,
+  TABLE_OFFSET,
+  TABLE_SIZE,
+  Lattice,
+  angle_levels,
+  angle_levels_table,
+  position_bits,
+  position_bits_table,
+  position_extent,
+)
+from jaxgs.codec.limits import SymbolLimits, symbol_limits
+from jaxgs.codec.symbols import Symbols
+
+__all__ = [
+  "ANGLE_LEVELS_MAX",
+  "MAGIC",
+  "POSITION_BITS_MAX",
+  "POSITION_BITS_MIN",
+  "RATIO_MAX",
+  "SCALE_MAX",
+  "SCALE_MIN",
+  "TABLE_OFFSET",
+  "TABLE_SIZE",
+  "BitstreamError",
+  "Header",
+  "Lattice",
+  "SymbolLimits",
+  "Symbols",
+  "angle_levels",
+  "angle_levels_table",
+  "decode",
+  "encode",
+  "order",
+  "position_bits",
+  "position_bits_table",
+  "position_extent",
+  "section_sizes",
+  "symbol_limits",
+  "validate_header",
+]

@@ -1,0 +1,296 @@
+"""Settings: frozen, hashable dataclasses with their ranges and reasons.
+
+What sets a shape or chooses code is here and static under jit. What a sweep
+varies while shapes stay (learning rates) is also a leaf that `fit` takes.
+"""
+
+import dataclasses
+import math
+
+
+def _check(condition: bool, name: str, value, wanted: str) -> None:
+  if not condition:
+    raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class RasterSpec:
+  """How splats become pixels.
+
+  Attributes:
+    blend: "norm": c = sum w f / (sum w + epsilon) over the `top_k` largest
+      weights of the pixel; "sum": c = sum w f over all.
+    top_k: Splats blended per pixel in "norm"; 0 means all. Ties go to the
+      lower index.
+    cutoff: A splat ends where exp(log_weight - e) = exp(-cutoff).
+    edge: "smooth": that value is subtracted inside, so that the picture is
+      continuous there; "sharp": it is not (other programs' Gaussians).
+    epsilon: Added to the sum of weights: far from all splats the picture
+      fades to 0.
+    tile: Side of a tile, px. Changes speed, never the picture.
+    max_pairs: Capacity of the list of tile-splat pairs; 0 means
+      `binning.default_max_pairs`.
+    backend: "auto", "reference" or "xla"; resolved when traced.
+  """
+
+  blend: str = "norm"
+  top_k: int = 10
+  cutoff: float = 6.0
+  edge: str = "smooth"
+  epsilon: float = 1e-4
+  tile: int = 16
+  max_pairs: int = 0
+  backend: str = "auto"
+
+  def __post_init__(self):
+    _check(self.blend in ("norm", "sum"), "blend", self.blend, "norm or sum")
+    _check(0 <= self.top_k <= 255, "top_k", self.top_k, "in 0..255")
+    _check(0 < self.cutoff <= 80, "cutoff", self.cutoff, "in (0, 80]")
+    _check(self.edge in ("smooth", "sharp"), "edge", self.edge, "smooth or sharp")
+    _check(0 <= self.epsilon <= 1, "epsilon", self.epsilon, "in [0, 1]")
+    _check(self.tile in (4, 8, 16, 32), "tile", self.tile, "4, 8, 16 or 32")
+    _check(
+      0 <= self.max_pairs < 2**31 - 1, "max_pairs", self.max_pairs, "an int32"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+  """Learning rates of Adam per field.
+
+  Attributes:
+    mean: In units of the mean spacing sqrt(H W / N): 0.014 is 0.12 px for
+      5000 Gaussians on 768x512.
+    log_scale: Nats (or px, 1 / px: see FitConfig.scale_parameter).
+    angle: Radians.
+    log_weight: Nats.
+    feature: Image range per step.
+  """
+
+  mean: float = 0.014
+  log_scale: float = 0.02
+  angle: float = 0.02
+  log_weight: float = 0.02
+  feature: float = 0.007
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+  """How an image becomes Gaussians.
+
+  Attributes:
+    num_gaussians: N, the capacity, all of it in use at the end.
+    num_steps: Optimiser steps.
+    chunk_steps: Steps per call of `fit_chunk`; growth, quantisation and
+      reports happen between chunks.
+    init: "gradient" or "random" placement of the first Gaussians.
+    random_ratio: Share of the first Gaussians placed uniformly.
+    initial_ratio: Share of N that is there from the start.
+    growth_rounds: In how many rounds the rest is added where the error is.
+    growth_every: Steps between rounds, a multiple of chunk_steps.
+    init_scale: First standard deviation in units of the local spacing.
+    growth_scale: The same for added Gaussians, of the mean spacing.
+    scale_parameter: What the optimiser moves for a standard deviation s:
+      "log" s, "inverse" 1 / s or "linear" s.
+    use_weight: Optimise an amplitude per Gaussian.
+    l1, l2, ssim: Weights of the loss terms.
+    rates: Learning rates.
+    decay_start: Share of the steps before the rates fall.
+    decay_to: Factor on the rates at the end of the cosine.
+    log_scale_range, log_weight_range, feature_range: Bounds after each step.
+      Without them fits grow parameters that no quantiser can hold (measured
+      without: log-weights from -8 to 29, colours from -1.8 to 2.6).
+    quantize_start: Share of the steps after which the forward pass sees
+      quantised parameters, when a lattice is given.
+    stop_gain_db: Early stop: the decay starts at once when the PSNR gained
+      less than this over the last `stop_steps` steps; 0 never.
+    stop_steps: See `stop_gain_db`.
+    raster: How splats become pixels.
+  """
+
+  num_gaussians: int = 5000
+  num_steps: int = 3000
+  chunk_steps: int = 100
+  init: str = "gradient"
+  random_ratio: float = 0.3
+  initial_ratio: float = 0.5
+  growth_rounds: int = 4
+  growth_every: int = 500
+  init_scale: float = 0.6
+  growth_scale: float = 0.3
+  scale_parameter: str = "log"
+  use_weight: bool = True
+  l1: float = 0.0
+  l2: float = 1.0
+  ssim: float = 0.0
+  rates: Rates = Rates()
+  decay_start: float = 0.7
+  decay_to: float = 0.03
+  log_scale_range: tuple[float, float] = (-1.2, 6.0)
+  log_weight_range: tuple[float, float] = (-8.0, 30.0)
+  feature_range: tuple[float, float] = (-4.0, 5.0)
+  quantize_start: float = 0.6
+  stop_gain_db: float = 0.0
+  stop_steps: int = 500
+  raster: RasterSpec = RasterSpec()
+
+  def __post_init__(self):
+    _check(self.num_gaussians >= 1, "num_gaussians", self.num_gaussians, ">= 1")
+    _check(self.num_steps >= 1, "num_steps", self.num_steps, ">= 1")
+    _check(self.chunk_steps >= 1, "chunk_steps", self.chunk_steps, ">= 1")
+    _check(
+      self.growth_every % self.chunk_steps == 0,
+      "growth_every",
+      self.growth_every,
+      f"a multiple of chunk_steps ({self.chunk_steps})",
+    )
+    _check(0 < self.initial_ratio <= 1, "initial_ratio", self.initial_ratio,
+           "in (0, 1]")
+    _check(self.growth_rounds >= 0, "growth_rounds", self.growth_rounds, ">= 0")
+    _check(self.l1 >= 0 and self.l2 >= 0 and self.ssim >= 0
+           and self.l1 + self.l2 + self.ssim > 0, "l1, l2, ssim",
+           (self.l1, self.l2, self.ssim), ">= 0 and not all 0")
+
+  @property
+  def num_initial(self) -> int:
+    """Gaussians that are there from the start."""
+    if self.growth_rounds == 0:
+      return self.num_gaussians
+    return max(1, math.ceil(self.num_gaussians * self.initial_ratio))
+
+  @property
+  def num_grown(self) -> int:
+    """Gaussians added per round (fewer in the last)."""
+    if self.growth_rounds == 0:
+      return 0
+    rest = self.num_gaussians - self.num_initial
+    return -(-rest // self.growth_rounds)
+
+  @property
+  def decay_step(self) -> int:
+    """The step where the rates begin to fall."""
+    return round(self.num_steps * self.decay_start)
+
+  @property
+  def quantize_step(self) -> int:
+    """The step from which parameters are quantised."""
+    chunks = self.num_steps * self.quantize_start / self.chunk_steps
+    return min(round(chunks) * self.chunk_steps, self.num_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldBits:
+  """Bits per field, for a lattice measured from fitted Gaussians.
+
+  Each field's step is its range, from the smallest to the largest value, over
+  2^bits - 1. Centres count in bits over the longer side of the image and
+  angles in bits over half a turn, both for the median splat: the lattice
+  follows each splat's size and shape.
+
+  Attributes:
+    position, scale, angle, weight, feature: Bits, 1 to 16.
+  """
+
+  position: int = 12
+  scale: int = 7
+  angle: int = 7
+  weight: int = 6
+  feature: int = 8
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      bits = getattr(self, field.name)
+      _check(1 <= bits <= 16, f"bits of {field.name}", bits, "in 1..16")
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantConfig:
+  """Steps of the lattice that parameters are rounded to.
+
+  Attributes:
+    scale_step: Of the log standard deviations, nats.
+    position_precision: log2 of the shorter standard deviation over the step
+      of the centre: 3 puts a centre on a grid of 1/8 of it or finer.
+    angle_step: q in the angle step q r / (1 - r^2) of a splat with axis ratio
+      r: the rounder, the coarser; radians.
+    weight_step: Of the log-weights, nats.
+    luma_step: Of the first channel, image range.
+    chroma_step: Of the two colour differences.
+    other_step: Of channels outside the colour transform, alpha included.
+    coarseness: Multiplies all steps.
+    bits: Take bits per field and measured ranges instead of the steps.
+  """
+
+  scale_step: float = 0.05
+  position_precision: float = 3.0
+  angle_step: float = 0.12
+  weight_step: float = 0.15
+  luma_step: float = 0.012
+  chroma_step: float = 0.018
+  other_step: float = 0.012
+  coarseness: float = 1.0
+  bits: FieldBits | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressConfig:
+  """How an image becomes a file.
+
+  Attributes:
+    fit: How the Gaussians are found.
+    quant: How they are rounded.
+    gamma: The fit sees image^gamma, the decoder applies the inverse; 1/1024 to
+      16.
+    lanes: Of the entropy coder; 0: by the number of symbols.
+  """
+
+  fit: FitConfig = FitConfig()
+  quant: QuantConfig = QuantConfig()
+  gamma: float = 1.0
+  lanes: int = 0
+
+  def __post_init__(self):
+    _check(1 / 1024 <= self.gamma <= 16, "gamma", self.gamma, "in [1/1024, 16]")
+
+
+# Steps of the optimiser: the time to fit is proportional to them.
+PRESET_STEPS = {"fast": 600, "default": 2000, "best": 6000}
+
+# Pixels per Gaussian when nobody asks for a number, a size or a quality: about
+# 0.6 bit per pixel.
+PIXELS_PER_GAUSSIAN = 80
+
+
+def default_num_gaussians(height: int, width: int) -> int:
+  """The number of Gaussians for an image when none is asked for."""
+  pixels = height * width
+  return min(pixels, max(16, pixels // PIXELS_PER_GAUSSIAN))
+
+
+def preset(
+  name: str, *, num_gaussians: int, num_steps: int | None = None
+) -> CompressConfig:
+  """The settings of a preset.
+
+  Args:
+    name: "fast", "default" or "best".
+    num_gaussians: N.
+    num_steps: Instead of the preset's number of optimiser steps.
+
+  Returns:
+    CompressConfig whose growth is spread over the first 40 % of the steps.
+
+  Raises:
+    ValueError: The name is unknown or a number out of range.
+  """
+  _check(name in PRESET_STEPS, "preset", name, " or ".join(PRESET_STEPS))
+  steps = PRESET_STEPS[name] if num_steps is None else num_steps
+  chunk = min(50, max(1, steps // 20))
+  growth = max(1, round(0.1 * steps / chunk)) * chunk
+  fit = FitConfig(
+    num_gaussians=num_gaussians,
+    num_steps=steps,
+    chunk_steps=chunk,
+    growth_every=growth,
+  )
+  return CompressConfig(fit=fit)

@@ -1,0 +1,376 @@
+"""Optimises Gaussians so that their rendering shows an image.
+
+`fit` is one traceable function. A host that wants to report, save or stop
+early drives `fit_chunk` itself; see `compress.fit_image`.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgs import optim
+from jaxgs.binning import bin_splats
+from jaxgs.config import FitConfig
+from jaxgs.init import init_gaussians, place, spread
+from jaxgs.losses import image_loss
+from jaxgs.project import project
+from jaxgs.quantize import DeviceLattice, quantize
+from jaxgs.rasterize import rasterize, resolve_backend
+from jaxgs.types import Gaussians2D
+
+
+class FitState(NamedTuple):
+  """All that a fit carries from step to step.
+
+  Attributes:
+    gaussians: N Gaussians, the inactive ones too.
+    active: (N,) bool, those that are drawn.
+    moments: Of Adam.
+    key: PRNG key of the growth to come.
+    step: () int32, steps done.
+    decay_step: () int32, where the learning rates begin to fall.
+    mse: () float32 of the last step, before its update.
+    dropped: () int32, the most pairs that any step of the last chunk had no
+      room for; not 0 means that the chunk must be repeated with more.
+  """
+
+  gaussians: Gaussians2D
+  active: jax.Array
+  moments: optax.OptState
+  key: jax.Array
+  step: jax.Array
+  decay_step: jax.Array
+  mse: jax.Array
+  dropped: jax.Array
+
+
+class FitResult(NamedTuple):
+  """What `fit` returns.
+
+  Attributes:
+    gaussians: N Gaussians; quantised if a lattice was given.
+    active: (N,) bool.
+    psnr_db: (chunks,) float32, of the last step of each chunk.
+    dropped: () int32, see FitState.
+  """
+
+  gaussians: Gaussians2D
+  active: jax.Array
+  psnr_db: jax.Array
+  dropped: jax.Array
+
+
+def init_fit(
+  key: jax.Array,
+  image: jax.Array,
+  config: FitConfig,
+  *,
+  importance: jax.Array | None = None,
+  mask: jax.Array | None = None,
+) -> FitState:
+  """The state before the first step.
+
+  Args:
+    key: PRNG key.
+    image: (H, W, C) float32.
+    config: Settings.
+    importance: (H, W), a density for the first Gaussians, see
+      `init_gaussians`.
+    mask: (H, W), 0 where the image is padding.
+
+  Returns:
+    FitState with `config.num_initial` active Gaussians.
+
+  Raises:
+    ValueError: More Gaussians than pixels.
+  """
+  key, key_init = jax.random.split(key)
+  first = init_gaussians(
+    key_init,
+    image,
+    config.num_initial,
+    method=config.init,
+    importance=importance,
+    random_ratio=config.random_ratio,
+    scale=config.init_scale,
+    mask=mask,
+  )
+  rest = config.num_gaussians - config.num_initial
+  if config.num_gaussians > image.shape[0] * image.shape[1]:
+    raise ValueError(
+      f"num_gaussians must be at most {image.shape[0] * image.shape[1]} (the"
+      f" pixels of the image), got {config.num_gaussians}"
+    )
+  # The idle slots hold a harmless splat until growth fills them.
+  gaussians = jax.tree.map(
+    lambda x: jnp.pad(x, ((0, rest),) + ((0, 0),) * (x.ndim - 1)), first
+  )
+  active = jnp.arange(config.num_gaussians) < config.num_initial
+  return FitState(
+    gaussians=gaussians,
+    active=active,
+    moments=optim.init_optimizer(gaussians),
+    key=key,
+    step=jnp.int32(0),
+    decay_step=jnp.int32(config.decay_step),
+    mse=jnp.float32(jnp.inf),
+    dropped=jnp.int32(0),
+  )
+
+
+def draw(
+  gaussians: Gaussians2D,
+  active: jax.Array,
+  size: tuple[int, int],
+  config: FitConfig,
+  lattice: DeviceLattice | None = None,
+  transform: str = "none",
+):
+  """Renders the state of a fit, through the quantiser if there is a lattice.
+
+  Returns:
+    RenderOutput of (height, width) = size.
+  """
+  height, width = size
+  if lattice is not None:
+    gaussians = quantize(
+      gaussians, lattice, height=height, width=width, transform=transform
+    )
+  splats = project(gaussians, active=active)
+  spec = config.raster
+  bins = bin_splats(splats, height=height, width=width, spec=spec)
+  return rasterize(splats, bins, height=height, width=width, spec=spec)
+
+
+def _bounded(gaussians: Gaussians2D, size, config: FitConfig) -> Gaussians2D:
+  """Parameters within the bounds of the config, centres on the image."""
+  height, width = size
+  corner = jnp.array([width, height], jnp.float32)
+  log_weight = gaussians.log_weight
+  if not config.use_weight:
+    log_weight = jnp.zeros_like(log_weight)
+  return Gaussians2D(
+    mean=jnp.clip(gaussians.mean, 0.0, corner),
+    log_scale=jnp.clip(gaussians.log_scale, *config.log_scale_range),
+    angle=gaussians.angle,
+    log_weight=jnp.clip(log_weight, *config.log_weight_range),
+    feature=jnp.clip(gaussians.feature, *config.feature_range),
+  )
+
+
+def fit_step(
+  state: FitState,
+  image: jax.Array,
+  config: FitConfig,
+  *,
+  rates: Gaussians2D,
+  lattice: DeviceLattice | None = None,
+  transform: str = "none",
+  mask: jax.Array | None = None,
+) -> FitState:
+  """One step: draw, compare, differentiate, update.
+
+  Args:
+    state: Of the fit.
+    image: (H, W, C) float32.
+    config: Settings.
+    rates: Learning rates, see `optim.rates_of`.
+    lattice: Quantise in the forward pass.
+    transform: Colour transform of the quantiser.
+    mask: (H, W), 0 where the image is padding.
+
+  Returns:
+    The next state.
+  """
+  size = image.shape[:2]
+
+  def loss_of(gaussians):
+    out = draw(gaussians, state.active, size, config, lattice, transform)
+    loss = image_loss(
+      out.image, image, l1=config.l1, l2=config.l2, ssim=config.ssim, mask=mask
+    )
+    return loss, out
+
+  gradient, out = jax.grad(loss_of, has_aux=True)(state.gaussians)
+  factor = optim.schedule(state.step, state.decay_step, config)
+  gaussians, moments = optim.update(
+    state.gaussians,
+    gradient,
+    state.moments,
+    jax.tree.map(lambda rate: rate * factor, rates),
+    scale_parameter=config.scale_parameter,
+  )
+  return state._replace(
+    gaussians=_bounded(gaussians, size, config),
+    moments=moments,
+    step=state.step + 1,
+    mse=image_loss(out.image, image, l1=0.0, l2=1.0, ssim=0.0, mask=mask),
+    dropped=jnp.maximum(state.dropped, out.dropped),
+  )
+
+
+def _grow(state: FitState, image, config: FitConfig, lattice, transform, mask):
+  """Fills the next idle slots where the squared error is.
+
+  The slots take the image's colour: in the normalised blend a splat shows its
+  own colour, so a residual would be wrong. Moments of all others stay.
+  """
+  size = image.shape[:2]
+  key, key_place = jax.random.split(state.key)
+  out = draw(state.gaussians, state.active, size, config, lattice, transform)
+  error = jnp.sum(jnp.square(out.image - image), axis=-1)
+  density = spread(error, 0.0, mask)
+  count = config.num_grown
+  fresh = place(key_place, image, density, count, scale=1.0)
+  spacing = (size[0] * size[1] / config.num_gaussians) ** 0.5
+  log_scale = math.log(max(config.growth_scale * spacing, 0.5))
+  fresh = fresh._replace(log_scale=jnp.full((count, 2), log_scale))
+  if config.raster.blend == "sum":
+    # There a splat adds to the picture: it starts from nothing.
+    fresh = fresh._replace(feature=jnp.zeros_like(fresh.feature))
+  first = jnp.sum(state.active, dtype=jnp.int32)
+  slots = first + jnp.arange(count, dtype=jnp.int32)
+  return state._replace(
+    gaussians=jax.tree.map(
+      lambda old, new: old.at[slots].set(new, mode="drop"),
+      state.gaussians,
+      fresh,
+    ),
+    active=state.active.at[slots].set(True, mode="drop"),
+    key=key,
+  )
+
+
+_STATIC = ("config", "transform", "num_steps")
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def fit_chunk(
+  state: FitState,
+  image: jax.Array,
+  config: FitConfig,
+  *,
+  rates: Gaussians2D | None = None,
+  lattice: DeviceLattice | None = None,
+  transform: str = "none",
+  mask: jax.Array | None = None,
+  num_steps: int | None = None,
+) -> FitState:
+  """Some steps, then growth if its time has come.
+
+  Args:
+    state: Of the fit.
+    image: (H, W, C) float32.
+    config: Settings; its backend is resolved when traced.
+    rates: Learning rates; those of the config when None.
+    lattice: Quantise in the forward pass.
+    transform: Colour transform of the quantiser.
+    mask: (H, W), 0 where the image is padding.
+    num_steps: `config.chunk_steps` when None.
+
+  Returns:
+    The state after the steps.
+  """
+  config = resolve(config)
+  size = image.shape[:2]
+  if rates is None:
+    rates = default_rates(config, size)
+
+  def step(state, _):
+    state = fit_step(
+      state, image, config, rates=rates, lattice=lattice, transform=transform,
+      mask=mask,
+    )
+    return state, None
+
+  state = state._replace(dropped=jnp.int32(0))
+  steps = config.chunk_steps if num_steps is None else num_steps
+  state, _ = jax.lax.scan(step, state, length=steps)
+  if config.num_grown == 0:
+    return state
+  due = (state.step % config.growth_every == 0) & ~jnp.all(state.active)
+  grow = functools.partial(
+    _grow, image=image, config=config, lattice=lattice, transform=transform,
+    mask=mask,
+  )
+  return jax.lax.cond(due, grow, lambda state: state, state)
+
+
+def resolve(config: FitConfig) -> FitConfig:
+  """The config with a concrete backend, so that it is a good cache key."""
+  return dataclasses.replace(config, raster=resolve_backend(config.raster))
+
+
+def default_rates(config: FitConfig, size: tuple[int, int]) -> Gaussians2D:
+  """The config's learning rates for an image of (height, width) = size."""
+  spacing = (size[0] * size[1] / config.num_gaussians) ** 0.5
+  return optim.rates_of(config, spacing)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "transform"))
+def fit(
+  key: jax.Array,
+  image: jax.Array,
+  config: FitConfig,
+  *,
+  rates: Gaussians2D | None = None,
+  lattice: DeviceLattice | None = None,
+  transform: str = "none",
+  importance: jax.Array | None = None,
+  mask: jax.Array | None = None,
+) -> FitResult:
+  """Fits Gaussians to an image: one program, for jit and vmap.
+
+  Args:
+    key: PRNG key.
+    image: (H, W, C) float32 in [0, 1].
+    config: Settings, static.
+    rates: Learning rates (leaves: a sweep can map over them); those of the
+      config when None.
+    lattice: Quantise from `config.quantize_step` on, and at the end.
+    transform: Colour transform of the quantiser.
+    importance: (H, W), a density for the first Gaussians.
+    mask: (H, W), 0 where the image is padding.
+
+  Returns:
+    FitResult. If `dropped` is not 0, the picture that was optimised missed
+    splats: fit again with a larger `config.raster.max_pairs`.
+
+  Raises:
+    ValueError: More Gaussians than pixels.
+  """
+  state = init_fit(key, image, config, importance=importance, mask=mask)
+  chunk = functools.partial(
+    fit_chunk, image=image, config=config, rates=rates, mask=mask,
+    transform=transform,
+  )
+  free = config.num_steps if lattice is None else config.quantize_step
+  traces = []
+  dropped = state.dropped
+  for steps, quantizer in ((free, None), (config.num_steps - free, lattice)):
+    full, rest = divmod(steps, config.chunk_steps)
+
+    def body(state, _, quantizer=quantizer):
+      state = chunk(state, lattice=quantizer)
+      return state, (state.mse, state.dropped)
+
+    state, (mse, lost) = jax.lax.scan(body, state, length=full)
+    if rest:
+      state = chunk(state, lattice=quantizer, num_steps=rest)
+      mse = jnp.append(mse, state.mse)
+      lost = jnp.append(lost, state.dropped)
+    traces.append(mse)
+    dropped = jnp.max(lost, initial=dropped)
+  gaussians = state.gaussians
+  if lattice is not None:
+    gaussians = quantize(
+      gaussians, lattice, height=image.shape[0], width=image.shape[1],
+      transform=transform,
+    )
+  psnr_db = -10.0 * jnp.log10(jnp.concatenate(traces))
+  return FitResult(gaussians, state.active, psnr_db, dropped)

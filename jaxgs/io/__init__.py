@@ -1,0 +1,21 @@
+"""Image files to arrays and back; the image libraries are imported late."""
+
+from jaxgs.io.files import (
+  IMAGE_SUFFIXES,
+  ImageError,
+  check_writable,
+  write_atomic,
+)
+from jaxgs.io.read import MAX_SIDE_PX, Image, read_image
+from jaxgs.io.write import write_image
+
+__all__ = [
+  "IMAGE_SUFFIXES",
+  "MAX_SIDE_PX",
+  "Image",
+  "ImageError",
+  "check_writable",
+  "read_image",
+  "write_atomic",
+  "write_image",
+]

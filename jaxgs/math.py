@@ -1,0 +1,81 @@
+"""Ellipses: scales and angle to conic and extent."""
+
+import jax
+import jax.numpy as jnp
+
+# Standard deviations outside [e^-5, e^12] px draw the same as at the border:
+# under 0.007 px nothing but the pixel at the centre is hit, over 160000 px
+# every picture is flat. The bound keeps 1 / s^2 finite in float32.
+LOG_SCALE_MIN, LOG_SCALE_MAX = -5.0, 12.0
+
+
+def variances(
+  log_scale: jax.Array, *, scale: float = 1.0, blur: float = 0.0
+) -> jax.Array:
+  """Squares of the standard deviations after magnification and blur.
+
+  Args:
+    log_scale: (..., 2) log standard deviations, px.
+    scale: Magnification of the picture.
+    blur: Variance of the blur added afterwards, px^2.
+
+  Returns:
+    (..., 2) variances, px^2.
+  """
+  log_scale = jnp.clip(log_scale, LOG_SCALE_MIN, LOG_SCALE_MAX)
+  return jnp.exp(2.0 * log_scale) * (scale * scale) + blur
+
+
+def conic(variance: jax.Array, angle: jax.Array) -> jax.Array:
+  """Inverse of R(angle) diag(variance) R(angle)^T.
+
+  Args:
+    variance: (..., 2) along the own axes, px^2.
+    angle: (...,) radians.
+
+  Returns:
+    (..., 3): the entries xx, xy, yy, 1 / px^2.
+  """
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  i1, i2 = 1.0 / variance[..., 0], 1.0 / variance[..., 1]
+  return jnp.stack(
+    [
+      cos * cos * i1 + sin * sin * i2,
+      cos * sin * (i1 - i2),
+      sin * sin * i1 + cos * cos * i2,
+    ],
+    axis=-1,
+  )
+
+
+def half_extent(conic_: jax.Array, radius2: jax.Array) -> jax.Array:
+  """Half sides of the box around the ellipse d^T conic d <= radius2.
+
+  Args:
+    conic_: (..., 3), 1 / px^2.
+    radius2: (...,) squared Mahalanobis radius; negative counts as zero.
+
+  Returns:
+    (..., 2): half width and half height, px.
+  """
+  a, b, c = conic_[..., 0], conic_[..., 1], conic_[..., 2]
+  # For a needle the determinant cancels in float32; its trace bounds it from
+  # below by the rounding error, so the box can only come out too large.
+  det = jnp.maximum(a * c - b * b, 1e-7 * a * c)
+  radius2 = jnp.maximum(radius2, 0.0)
+  return jnp.sqrt(jnp.stack([c, a], axis=-1) * (radius2 / det)[..., None])
+
+
+def evaluate_conic(conic_: jax.Array, dx: jax.Array, dy: jax.Array):
+  """The exponent e = (a dx^2 + c dy^2) / 2 + b dx dy at an offset.
+
+  Args:
+    conic_: (..., 3), 1 / px^2.
+    dx: Offsets in x, px, broadcast against conic_[..., 0].
+    dy: Offsets in y, px.
+
+  Returns:
+    e, broadcast of dx, dy and conic_[..., 0]; never negative.
+  """
+  a, b, c = conic_[..., 0], conic_[..., 1], conic_[..., 2]
+  return jnp.maximum(0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy, 0.0)

@@ -1,0 +1,187 @@
+"""The public rasteriser: checks, choice of backend, custom_vjp."""
+
+import dataclasses
+import functools
+import os
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxgs import kernels
+from jaxgs.binning import bin_splats, count_pairs
+from jaxgs.config import RasterSpec
+from jaxgs.project import project
+from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
+
+# Part of jit's cache key, so a jitted caller is traced again when it changes.
+_backend_context = jax.make_user_context(None)
+
+
+def use_backend(name: str):
+  """Context manager: the backend of specs that say "auto".
+
+  Args:
+    name: A name of `kernels.BACKENDS`.
+
+  Returns:
+    A context manager.
+
+  Raises:
+    ValueError: The name is unknown.
+  """
+  kernels.check_name(name)
+  return _backend_context(name)
+
+
+def resolve_backend(spec: RasterSpec) -> RasterSpec:
+  """Replaces backend="auto" by a name: context, JAXGS_BACKEND, platform.
+
+  Args:
+    spec: Any spec.
+
+  Returns:
+    The spec with a concrete backend.
+
+  Raises:
+    ValueError: A name is unknown.
+    NotImplementedError: The backend named cannot serve the spec; says why.
+  """
+  name = spec.backend
+  if name == "auto":
+    name = _backend_context.value or os.environ.get("JAXGS_BACKEND") or "auto"
+  name = kernels.choose(name, spec, jax.default_backend())
+  return dataclasses.replace(spec, backend=name)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _rasterize(spec, size, splats, bins):
+  return kernels.load(spec.backend).forward(spec, size, splats, bins)[0]
+
+
+def _rasterize_fwd(spec, size, splats, bins):
+  out, residuals = kernels.load(spec.backend).forward(spec, size, splats, bins)
+  return out, (splats, bins, residuals)
+
+
+def _rasterize_bwd(spec, size, saved, cotangent):
+  splats, bins, residuals = saved
+  backward = kernels.load(spec.backend).backward
+  # The bins are integers: they carry no gradient.
+  return backward(spec, size, splats, bins, residuals, cotangent), None
+
+
+_rasterize.defvjp(_rasterize_fwd, _rasterize_bwd)
+
+
+def rasterize(
+  splats: Splats,
+  bins: TileBins,
+  *,
+  height: int,
+  width: int,
+  spec: RasterSpec,
+) -> RenderOutput:
+  """Draws splats; differentiable with respect to them.
+
+  Args:
+    splats: N splats in pixels of the output, float32 (the reference backend
+      also takes float64).
+    bins: From `bin_splats` with the same splats, size and spec.
+    height: Output height, px.
+    width: Output width, px.
+    spec: Blend, top_k, cutoff, epsilon, tile, backend.
+
+  Returns:
+    RenderOutput with an image (height, width, C), not clipped.
+
+  Raises:
+    ValueError: Shapes do not fit together.
+    NotImplementedError: The backend asked for cannot serve.
+  """
+  num_gaussians = splats.mean.shape[0]
+  if height < 1 or width < 1:
+    raise ValueError(f"size must be at least 1x1, got {height}x{width}")
+  chex.assert_shape(splats.mean, (num_gaussians, 2))
+  chex.assert_shape(splats.conic, (num_gaussians, 3))
+  chex.assert_shape(splats.log_weight, (num_gaussians,))
+  chex.assert_shape(splats.feature, (num_gaussians, None))
+  spec = resolve_backend(spec)
+  image = _rasterize(spec, (height, width), splats, bins)
+  return RenderOutput(image=image, dropped=bins.dropped)
+
+
+def render(
+  gaussians: Gaussians2D,
+  *,
+  height: int,
+  width: int,
+  active: jax.Array | None = None,
+  scale: float = 1.0,
+  offset: tuple[float, float] = (0.0, 0.0),
+  spec: RasterSpec | None = None,
+  pair_limit: int = 2**30,
+) -> RenderOutput:
+  """Draws 2D Gaussians: project, bin, rasterize.
+
+  Outside of jit the pair list gets the room it needs, so nothing is dropped.
+  Under a transformation its capacity is `spec.max_pairs`, and the caller
+  looks at `dropped`.
+
+  Args:
+    gaussians: N Gaussians.
+    height: Output height, px.
+    width: Output width, px.
+    active: (N,) bool; the others are not drawn. All when None.
+    scale: Output pixels per fitted pixel.
+    offset: (x, y) of the window's corner in output pixels.
+    spec: RasterSpec() when None.
+    pair_limit: Most tile-splat pairs to make room for.
+
+  Returns:
+    RenderOutput with an image (height, width, C), not clipped.
+
+  Raises:
+    ValueError: There are more pairs than `pair_limit`.
+  """
+  spec = resolve_backend(spec or RasterSpec())
+  traced = any(
+    isinstance(leaf, jax.core.Tracer)
+    for leaf in jax.tree.leaves((gaussians, active))
+  )
+  if not traced and spec.max_pairs == 0:
+    pairs = _count(gaussians, active, height, width, scale, offset, spec)
+    spec = with_room_for(spec, float(pairs), pair_limit)
+  return _render(gaussians, active, height, width, scale, offset, spec)
+
+
+def with_room_for(spec: RasterSpec, pairs: float, limit: int) -> RasterSpec:
+  """The spec with a capacity of the next power of two over `pairs`.
+
+  Raises:
+    ValueError: There are more than `limit`.
+  """
+  if pairs > limit:
+    raise ValueError(
+      f"the splats touch {pairs:.3g} tiles in all, over the limit of {limit}"
+    )
+  capacity = 1024
+  while capacity < pairs:
+    capacity *= 2
+  return dataclasses.replace(spec, max_pairs=capacity)
+
+
+_STATIC = ("height", "width", "scale", "spec")
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def _count(gaussians, active, height, width, scale, offset, spec):
+  splats = project(gaussians, active=active, scale=scale, offset=offset)
+  return count_pairs(splats, height=height, width=width, spec=spec)
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def _render(gaussians, active, height, width, scale, offset, spec):
+  splats = project(gaussians, active=active, scale=scale, offset=offset)
+  bins = bin_splats(splats, height=height, width=width, spec=spec)
+  return rasterize(splats, bins, height=height, width=width, spec=spec)

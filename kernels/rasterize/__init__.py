@@ -1,0 +1,1 @@
+"""Drawing splats: the same op in several files, `reference` defines it."""

@@ -1,0 +1,79 @@
+"""Writes golden files of the current format version, never over old ones.
+
+Run from the root of the repository as `python -m tests.golden.make_golden`.
+Each `v1/<name>.jgs` comes with `v1/<name>.npz`: the symbols that it must decode
+to, and the header's fields as JSON.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+from jaxgs import codec
+from tests.codec.conftest import make_splats
+
+
+def cases():
+  """Yields (name, header, symbols)."""
+  replace = dataclasses.replace
+  header, symbols = make_splats(200, seed=1, height=96, width=128)
+  yield "norm_rgb", replace(header, color_transform="ycocg", top_k=10), symbols
+
+  header, symbols = make_splats(
+    150, seed=2, height=100, width=33, channels=1, weighted=False
+  )
+  yield "sum_gray", replace(header, blend="sum", bit_depth=16), symbols
+
+  header, symbols = make_splats(
+    220, seed=3, height=64, width=64, channels=4, lanes=3
+  )
+  levels = codec.angle_levels(header.lattice, symbols.scale[:, 1])
+  along = symbols._replace(angle=np.arange(220) % 2 % levels)
+  header = replace(header, has_alpha=True, gamma=2253, epsilon=17)
+  yield "axis_rgba", header, along
+
+  header, symbols = make_splats(1, seed=4, height=1, width=1)
+  yield "one", header, symbols
+
+  header, symbols = make_splats(
+    1500, seed=5, height=700, width=500, channels=6, precision=0
+  )
+  flat = symbols.feature.copy()
+  heavy = np.random.default_rng(6).standard_t(2, 1500) * 6
+  flat[:, 2] = np.clip(np.rint(heavy), -9999, 9999)
+  flat[:, 3] = -4
+  flat[:, 4] = np.where(flat[:, 4] > 0, 9, 0)
+  flat[:, 5] = flat[:, 5] ** 3
+  bits = codec.position_bits(header.lattice, symbols.scale @ np.array([1, -1]))
+  levels = codec.angle_levels(header.lattice, symbols.scale[:, 1])
+  point = symbols.position / np.exp2(bits)[:, None]
+  turn = (point.sum(1) / 2000) % 1
+  angle = np.minimum((turn * levels).astype(np.int64), levels - 1)
+  yield "six_channels", header, symbols._replace(feature=flat, angle=angle)
+
+
+def main():
+  """Writes what is missing."""
+  folder = pathlib.Path(__file__).parent / "v1"
+  folder.mkdir(exist_ok=True)
+  for name, header, symbols in cases():
+    path = folder / f"{name}.jgs"
+    if path.exists():
+      sys.stdout.write(f"{path.name}: exists, left as it is\n")
+      continue
+    rank = codec.order(header, symbols)
+    fields = {
+      key: np.asarray(value)[rank].astype(np.int32)
+      for key, value in symbols._asdict().items()
+    }
+    text = json.dumps(dataclasses.asdict(header))
+    np.savez_compressed(path.with_suffix(".npz"), header=text, **fields)
+    path.write_bytes(codec.encode(header, symbols))
+    sys.stdout.write(f"{path.name}: {path.stat().st_size} bytes\n")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,601 @@
+import io
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import zlib
+
+import imagecodecs
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+
+from jaxgs.io import (
+  ImageError,
+  check_writable,
+  read_image,
+  write_atomic,
+  write_image,
+)
+
+LOSSLESS = (".png", ".tif", ".tiff", ".webp", ".bmp")
+SIZES = ((1, 1), (1, 7), (5, 3), (17, 32))
+
+
+def _random_levels(shape, bit_depth, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, 2**bit_depth, shape)
+
+
+def _smooth(height, width, channels):
+  y, x = np.mgrid[:height, :width]
+  waves = [0.5 + 0.4 * np.sin((x + k * y) / 17) for k in range(channels)]
+  return np.stack(waves, -1).astype(np.float32)
+
+
+def _chunk(kind, body):
+  crc = zlib.crc32(kind + body)
+  return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+def _png(width, height, bits, colour_type, raw, extra=b""):
+  header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+  return (
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", header)
+    + extra
+    + _chunk(b"IDAT", zlib.compress(raw))
+    + _chunk(b"IEND", b"")
+  )
+
+
+def _pillow_bytes(image, kind, **options):
+  buffer = io.BytesIO()
+  image.save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
+def _read_bytes(folder, data):
+  path = folder / "picture"  # No suffix: the content decides.
+  path.write_bytes(data)
+  return read_image(path)
+
+
+def _refusal(folder, data):
+  """The message with which these bytes are refused."""
+  path = folder / "wrong.png"
+  path.write_bytes(data)
+  with pytest.raises(ImageError) as caught:
+    read_image(path)
+  message = str(caught.value)
+  assert message.startswith(f"{path}: ")
+  assert "\n" not in message
+  assert "BytesIO" not in message
+  return message
+
+
+# Round trips.
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bit_depth", (8, 16))
+@pytest.mark.parametrize("channels", (1, 2, 3, 4))
+@pytest.mark.parametrize("suffix", (".png", ".tif", ".TIFF"))
+def test_round_trip_keeps_every_level(
+  tmp_path, suffix, channels, bit_depth, size
+):
+  levels = _random_levels((*size, channels), bit_depth)
+  pixels = (levels / (2**bit_depth - 1)).astype(np.float32)
+  path = tmp_path / f"a{suffix}"
+  has_alpha = channels in (2, 4)
+  write_image(path, pixels, bit_depth=bit_depth, has_alpha=has_alpha)
+  image = read_image(path)
+  assert image.pixels.dtype == np.float32
+  assert image.pixels.flags.c_contiguous
+  np.testing.assert_array_equal(image.pixels, pixels)
+  assert (image.bit_depth, image.has_alpha) == (bit_depth, has_alpha)
+
+
+def test_all_levels_of_16_bits(tmp_path):
+  pixels = (np.arange(65536) / 65535).astype(np.float32).reshape(256, 256, 1)
+  write_image(tmp_path / "a.png", pixels, bit_depth=16)
+  back = read_image(tmp_path / "a.png").pixels
+  np.testing.assert_array_equal(back, pixels)
+  stored = imagecodecs.png_decode((tmp_path / "a.png").read_bytes())
+  np.testing.assert_array_equal(stored.ravel(), np.arange(65536))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+  ("suffix", "channels", "read_channels"),
+  (
+    (".webp", 1, 3),
+    (".webp", 2, 4),
+    (".webp", 3, 3),
+    (".webp", 4, 4),
+    (".bmp", 1, 1),
+    (".bmp", 3, 3),
+  ),
+)
+def test_round_trip_of_8_bit_formats(
+  tmp_path, suffix, channels, read_channels, size
+):
+  levels = _random_levels((*size, channels), 8)
+  # Colours under full transparency must survive too.
+  if channels in (2, 4):
+    levels[0, 0, -1] = 0
+  if channels == 4:
+    levels[-1, -1, -1] = 128  # A WebP that is opaque everywhere drops alpha.
+  pixels = (levels / 255).astype(np.float32)
+  path = tmp_path / f"a{suffix}"
+  write_image(path, pixels, has_alpha=channels in (2, 4), bit_depth=16)
+  image = read_image(path)
+  expected = pixels
+  if read_channels > channels:
+    expected = np.concatenate(
+      [np.repeat(pixels[..., :1], 3, -1), pixels[..., 1:]], -1
+    )
+  np.testing.assert_array_equal(image.pixels, expected)
+  assert image.bit_depth == 8
+
+
+@pytest.mark.parametrize("suffix", (".jpg", ".jpeg"))
+@pytest.mark.parametrize("channels", (1, 3))
+def test_jpeg_is_close(tmp_path, suffix, channels):
+  pixels = _smooth(33, 50, channels)
+  path = tmp_path / f"a{suffix}"
+  write_image(path, pixels, bit_depth=16)
+  image = read_image(path)
+  assert image.pixels.shape == pixels.shape
+  assert (image.bit_depth, image.has_alpha) == (8, False)
+  assert np.abs(image.pixels - pixels).mean() < 0.01
+  size = path.stat().st_size
+  write_image(path, pixels, jpeg_quality=10)
+  assert path.stat().st_size < size
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_levels_are_rounded_and_clipped(tmp_path, suffix):
+  values = np.array([-1.0, 0.4 / 255, 0.6 / 255, 99.6 / 255, 254.6 / 255, 2.0])
+  pixels = np.repeat(values.reshape(1, -1, 1), 3, -1)
+  write_image(tmp_path / f"a{suffix}", pixels)
+  back = read_image(tmp_path / f"a{suffix}").pixels[0, :, 0]
+  np.testing.assert_array_equal(np.rint(back * 255), [0, 0, 1, 100, 255, 255])
+
+
+@pytest.mark.parametrize("suffix", (".png", ".tif"))
+def test_16_bit_levels_are_rounded(tmp_path, suffix):
+  values = np.array([0.6, 1.4, 999.6, 65534.7]).reshape(1, 4, 1) / 65535
+  write_image(tmp_path / f"a{suffix}", values, bit_depth=16)
+  back = read_image(tmp_path / f"a{suffix}").pixels.ravel()
+  np.testing.assert_array_equal(np.rint(back * 65535), [1, 1, 1000, 65535])
+
+
+# What other programs write.
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ("PNG", "JPEG", "WEBP", "TIFF"))
+def test_orientation_is_applied(tmp_path, kind, orientation):
+  grey = np.zeros((24, 40), np.uint8)
+  grey[:8, :8], grey[:8, 32:], grey[16:, :8] = 255, 180, 90
+  stored = PIL.Image.fromarray(grey)
+  exif = PIL.Image.Exif()
+  exif[0x0112] = orientation
+  options = {"lossless": True} if kind == "WEBP" else {}
+  data = _pillow_bytes(stored, kind, exif=exif, **options)
+  # EXIF 2.32, 4.6.4: where row 0 and column 0 are, so what turns them upright.
+  turned = {
+    1: grey,
+    2: grey[:, ::-1],
+    3: grey[::-1, ::-1],
+    4: grey[::-1],
+    5: grey.T,
+    6: np.rot90(grey, -1),
+    7: grey[::-1, ::-1].T,
+    8: np.rot90(grey, 1),
+  }[orientation]
+  pixels = _read_bytes(tmp_path, data).pixels
+  assert pixels.shape[:2] == turned.shape
+  assert pixels.flags.c_contiguous
+  np.testing.assert_allclose(pixels[..., 0], turned / 255, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ("PNG", "BMP", "TIFF"))
+@pytest.mark.parametrize("mode", ("P", "1"))
+def test_palette_and_bilevel_are_expanded(tmp_path, kind, mode):
+  if mode == "P":
+    levels = _random_levels((9, 13, 1), 2) * np.array([80, 40, 7])
+    rgb = PIL.Image.fromarray(levels.astype(np.uint8))
+    stored = rgb.quantize(8)
+    expected = np.asarray(stored.convert("RGB"))
+  else:
+    stored = PIL.Image.fromarray(_random_levels((9, 13), 1) > 0)
+    expected = np.asarray(stored.convert("L"))[..., None]
+  image = _read_bytes(tmp_path, _pillow_bytes(stored, kind))
+  np.testing.assert_array_equal(
+    image.pixels, expected.astype(np.float32) / np.float32(255)
+  )
+  assert (image.bit_depth, image.has_alpha) == (8, False)
+
+
+def test_png_transparency_of_palette_and_4_bit_grey(tmp_path):
+  palette = _chunk(b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
+  palette += _chunk(b"tRNS", b"\x07")
+  image = _read_bytes(tmp_path, _png(2, 1, 8, 3, b"\0\0\1", palette))
+  expected = [[[10, 20, 30, 7], [40, 50, 60, 255]]]
+  np.testing.assert_array_equal(np.rint(image.pixels * 255), expected)
+  assert image.has_alpha
+  # The transparent level is given in 4 bits, the picture is scaled to 8.
+  level = _chunk(b"tRNS", struct.pack(">H", 1))
+  image = _read_bytes(tmp_path, _png(2, 1, 4, 0, b"\0\x1f", level))
+  expected = [[[17, 0], [255, 255]]]
+  np.testing.assert_array_equal(np.rint(image.pixels * 255), expected)
+
+
+def test_cmyk_jpeg_becomes_rgb(tmp_path):
+  rgb = PIL.Image.fromarray((_smooth(32, 32, 3) * 255).astype(np.uint8))
+  data = _pillow_bytes(rgb.convert("CMYK"), "JPEG", quality=98)
+  image = _read_bytes(tmp_path, data)
+  assert image.pixels.shape == (32, 32, 3)
+  np.testing.assert_allclose(image.pixels, np.asarray(rgb) / 255, atol=0.06)
+
+
+def test_mpo_gives_its_main_picture(tmp_path):
+  first = PIL.Image.new("RGB", (16, 16), (255, 0, 0))
+  other = PIL.Image.new("RGB", (16, 16), (0, 0, 255))
+  data = _pillow_bytes(first, "MPO", save_all=True, append_images=[other])
+  pixels = _read_bytes(tmp_path, data).pixels
+  assert pixels[..., 0].min() > 0.9
+  assert pixels[..., 2].max() < 0.1
+
+
+def test_bmp_upside_down_and_with_alpha(tmp_path):
+  levels = _random_levels((6, 5, 4), 8).astype(np.uint8)
+  data = _pillow_bytes(PIL.Image.fromarray(levels), "BMP")
+  image = _read_bytes(tmp_path, data)
+  np.testing.assert_array_equal(np.rint(image.pixels * 255), levels[..., :3])
+  flipped = bytearray(data)  # A negative height: rows go downwards.
+  struct.pack_into("<i", flipped, 22, -6)
+  image = _read_bytes(tmp_path, bytes(flipped))
+  np.testing.assert_array_equal(
+    np.rint(image.pixels * 255), levels[::-1, :, :3]
+  )
+
+
+def _tiff(samples, **options):
+  buffer = io.BytesIO()
+  tifffile.imwrite(buffer, samples, metadata=None, **options)
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize("dtype", (np.float16, np.float32, np.float64))
+def test_float_tiff_in_range(tmp_path, dtype):
+  samples = np.linspace(0, 1, 60).reshape(4, 5, 3).astype(dtype)
+  image = _read_bytes(tmp_path, _tiff(samples, photometric="rgb"))
+  np.testing.assert_array_equal(image.pixels, samples.astype(np.float32))
+  assert image.bit_depth == 16
+
+
+def test_tiff_planar_tiled_jpeg_and_inverted(tmp_path):
+  levels = _random_levels((20, 30, 3), 8).astype(np.uint8)
+  expected = levels / np.float32(255)
+  planes = np.moveaxis(levels, -1, 0)
+  data = _tiff(planes, photometric="rgb", planarconfig="separate")
+  np.testing.assert_array_equal(_read_bytes(tmp_path, data).pixels, expected)
+  data = _tiff(levels, photometric="rgb", tile=(16, 16), compression="lzw")
+  np.testing.assert_array_equal(_read_bytes(tmp_path, data).pixels, expected)
+  data = _tiff(levels[..., 0], photometric="miniswhite")
+  back = _read_bytes(tmp_path, data).pixels[..., 0]
+  np.testing.assert_allclose(back, 1 - expected[..., 0], atol=1e-6)
+  smooth = (_smooth(32, 48, 3) * 255).astype(np.uint8)
+  data = _tiff(smooth, photometric="rgb", compression="jpeg")
+  back = _read_bytes(tmp_path, data).pixels
+  np.testing.assert_allclose(back, smooth / 255, atol=0.06)
+
+
+def test_tiff_multiplied_alpha_is_divided_out(tmp_path):
+  samples = np.array([[[50, 100, 0, 100], [0, 0, 0, 0]]], np.uint8)
+  data = _tiff(samples, photometric="rgb", extrasamples=["assocalpha"])
+  back = np.rint(_read_bytes(tmp_path, data).pixels * 255)
+  np.testing.assert_array_equal(back[0, 0], [128, 255, 0, 100])
+  np.testing.assert_array_equal(back[0, 1], [0, 0, 0, 0])
+
+
+# Refusals.
+
+
+def test_not_a_file(tmp_path):
+  with pytest.raises(ImageError, match="no such file"):
+    read_image(tmp_path / "missing.png")
+  with pytest.raises(ImageError, match="is a directory"):
+    read_image(tmp_path)
+  with pytest.raises(ImageError, match=r"no such file|Not a directory"):
+    (tmp_path / "file").write_bytes(b"x")
+    read_image(tmp_path / "file" / "below.png")
+  os.mkfifo(tmp_path / "pipe.png")
+  with pytest.raises(ImageError, match="not a regular file"):
+    read_image(tmp_path / "pipe.png")
+
+
+def test_not_an_image(tmp_path):
+  assert "empty file" in _refusal(tmp_path, b"")
+  assert "not a PNG" in _refusal(tmp_path, b"just some text\n")
+  for head in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0"):
+    _refusal(tmp_path, head + b"followed by nonsense" * 20)
+
+
+def _whole_files():
+  levels = _random_levels((37, 50, 3), 8).astype(np.uint8)
+  picture = PIL.Image.fromarray(levels)
+  wide = _random_levels((20, 21, 3), 16).astype(np.uint16)
+  return {
+    "png": _pillow_bytes(picture, "PNG"),
+    "png16": imagecodecs.png_encode(wide),
+    "jpeg": _pillow_bytes(picture, "JPEG", quality=95),
+    "progressive": _pillow_bytes(picture, "JPEG", progressive=True),
+    "webp": _pillow_bytes(picture, "WEBP"),
+    "lossless": _pillow_bytes(picture, "WEBP", lossless=True),
+    "bmp": _pillow_bytes(picture, "BMP"),
+    "bmp8": _pillow_bytes(picture.convert("L"), "BMP"),
+    "tiff": _tiff(levels, photometric="rgb"),
+    "tiff16": _tiff(wide, photometric="rgb", compression="zlib"),
+    "tiff_strips": _tiff(levels, photometric="rgb", rowsperstrip=5),
+    "tiff_big": _tiff(levels, photometric="rgb", bigtiff=True),
+    "tiff_motorola": _tiff(wide, photometric="rgb", byteorder=">"),
+    "tiff_jpeg": _tiff(
+      levels, photometric="rgb", compression="jpeg", tile=(16, 16)
+    ),
+    # The tags behind the pixels, and their long values last of all.
+    "tiff_tail": _pillow_bytes(picture, "TIFF", compression="tiff_lzw"),
+  }
+
+
+@pytest.mark.parametrize("name", sorted(_whole_files()))
+def test_every_truncation_is_refused(tmp_path, name):
+  data = _whole_files()[name]
+  _read_bytes(tmp_path, data)
+  cuts = {*range(1, 34), *range(34, len(data), len(data) // 40)}
+  for cut in sorted(cuts):
+    message = _refusal(tmp_path, data[:-cut])
+    if cut < 34:
+      assert "truncated" in message
+
+
+def test_damaged_png_is_refused(tmp_path):
+  data = bytearray(_whole_files()["png16"])
+  data[len(data) // 2] ^= 1
+  assert "damaged PNG: IDAT" in _refusal(tmp_path, bytes(data))
+  # One row is missing although the file is complete.
+  short = _png(2, 2, 8, 0, b"\0\1\2")
+  assert "truncated or damaged PNG" in _refusal(tmp_path, short)
+
+
+def test_animations_and_pages_are_refused(tmp_path):
+  frames = [PIL.Image.new("RGB", (8, 8), (50 * k, 0, 0)) for k in range(3)]
+  for kind in ("PNG", "WEBP"):
+    data = _pillow_bytes(
+      frames[0], kind, save_all=True, append_images=frames[1:]
+    )
+    assert "animated: 3 frames" in _refusal(tmp_path, data)
+  pages = np.zeros((3, 16, 16), np.uint8)
+  data = _tiff(pages, photometric="minisblack")
+  assert "3 pages" in _refusal(tmp_path, data)
+  pages = [frame.convert("L") for frame in frames]
+  data = _pillow_bytes(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+  assert "3 pages" in _refusal(tmp_path, data)
+  assert "truncated" in _refusal(tmp_path, data[: len(data) // 3])
+
+
+def test_tiff_thumbnails_do_not_count(tmp_path):
+  buffer = io.BytesIO()
+  with tifffile.TiffWriter(buffer) as writer:
+    writer.write(np.full((32, 32), 255, np.uint8), metadata=None)
+    writer.write(np.zeros((8, 8), np.uint8), subfiletype=1, metadata=None)
+  image = _read_bytes(tmp_path, buffer.getvalue())
+  assert image.pixels.shape == (32, 32, 1)
+  assert image.pixels.min() == 1
+
+
+@pytest.mark.parametrize(
+  ("value", "reason"),
+  (
+    (np.nan, "NaN"),
+    (np.inf, "infinite"),
+    (1.5, "expected 0 to 1"),
+    (-0.5, "expected 0 to 1"),
+  ),
+)
+def test_float_tiff_out_of_range(tmp_path, value, reason):
+  samples = np.full((4, 5), 0.5, np.float32)
+  samples[1, 2] = value
+  assert reason in _refusal(tmp_path, _tiff(samples))
+
+
+def test_tiff_of_other_samples(tmp_path):
+  cases = {
+    "uint32": _tiff(np.zeros((4, 5), np.uint32)),
+    "int16": _tiff(np.zeros((4, 5), np.int16)),
+    "complex64": _tiff(np.zeros((4, 5), np.complex64)),
+    "SEPARATED": _tiff(np.zeros((4, 5, 4), np.uint8), photometric="separated"),
+    "6 samples": _tiff(
+      np.zeros((4, 5, 6), np.uint8), photometric="rgb", planarconfig="contig"
+    ),
+  }
+  for reason, data in cases.items():
+    assert reason in _refusal(tmp_path, data)
+
+
+def test_sizes_out_of_range(tmp_path):
+  # A few bytes that declare a picture of many gigabytes.
+  assert "zero-sized" in _refusal(tmp_path, _png(0, 2, 8, 0, b"\0"))
+  assert "larger" in _refusal(tmp_path, _png(8193, 1, 8, 0, b"\0"))
+  assert "larger" in _refusal(tmp_path, _png(2**31 - 1, 2**31 - 1, 8, 2, b""))
+  bmp = bytearray(_whole_files()["bmp"])
+  struct.pack_into("<ii", bmp, 18, 0, 5)
+  assert "zero-sized" in _refusal(tmp_path, bytes(bmp))
+  struct.pack_into("<ii", bmp, 18, 100_000, 100_000)
+  assert "larger" in _refusal(tmp_path, bytes(bmp))
+  # Large enough for Pillow's own warning, and its error.
+  for side in (12_000, 60_000):
+    jpeg = bytearray(_whole_files()["jpeg"])
+    start = jpeg.index(b"\xff\xc0")
+    struct.pack_into(">HH", jpeg, start + 5, side, side)
+    assert "larger" in _refusal(tmp_path, bytes(jpeg))
+  tall = np.zeros((8193, 1), np.uint8)
+  assert "larger" in _refusal(tmp_path, _tiff(tall))
+  tall = _pillow_bytes(PIL.Image.new("L", (8193, 1)), "WEBP")
+  assert "larger" in _refusal(tmp_path, tall)
+
+
+def test_largest_side_is_read(tmp_path):
+  pixels = np.zeros((1, 8192, 1), np.float32)
+  write_image(tmp_path / "a.png", pixels)
+  assert read_image(tmp_path / "a.png").pixels.shape == pixels.shape
+
+
+# Writing.
+
+
+@pytest.mark.parametrize(
+  ("name", "shape", "options", "reason"),
+  (
+    ("a.jpg", (4, 4, 4), {"has_alpha": True}, "alpha"),
+    ("a.jpeg", (4, 4, 2), {"has_alpha": True}, "alpha"),
+    ("a.bmp", (4, 4, 4), {"has_alpha": True}, "alpha"),
+    ("a.png", (4, 4, 4), {}, "has_alpha"),
+    ("a.png", (4, 4, 3), {"has_alpha": True}, "has_alpha"),
+    ("a.png", (4, 4, 5), {}, "shape"),
+    ("a.png", (4, 4), {}, "shape"),
+    ("a.png", (0, 4, 3), {}, "zero-sized"),
+    ("a.png", (4, 4, 3), {"bit_depth": 12}, "bit_depth"),
+    ("a.jpg", (4, 4, 3), {"jpeg_quality": 0}, "jpeg_quality"),
+    ("a.gif", (4, 4, 3), {}, "unknown suffix '.gif'"),
+    ("a", (4, 4, 3), {}, "no suffix"),
+    ("a.webp", (1, 20_000, 3), {}, "cannot encode"),
+    ("missing/a.png", (4, 4, 3), {}, "no such folder"),
+  ),
+)
+def test_write_refuses(tmp_path, name, shape, options, reason):
+  with pytest.raises(ImageError, match=reason) as caught:
+    write_image(tmp_path / name, np.zeros(shape, np.float32), **options)
+  assert str(caught.value).startswith(str(tmp_path / name))
+  assert not list(tmp_path.iterdir())
+
+
+def test_write_refuses_bad_values(tmp_path):
+  for value in (np.nan, np.inf):
+    with pytest.raises(ImageError, match="NaN or infinite"):
+      write_image(tmp_path / "a.png", np.full((2, 2, 1), value))
+  with pytest.raises(ImageError, match="expected floats"):
+    write_image(tmp_path / "a.png", np.zeros((2, 2, 1), np.uint8))
+
+
+@pytest.mark.parametrize("fault", ("png_encode", "fsync", "replace"))
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch, fault):
+  path = tmp_path / "a.png"
+  path.write_bytes(b"old")
+
+  def fail(*args, **options):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(imagecodecs if fault == "png_encode" else os, fault, fail)
+  with pytest.raises(ImageError, match="No space left"):
+    write_image(path, np.zeros((4, 4, 3)))
+  assert path.read_bytes() == b"old"
+  assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+  def interrupt(handle):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(os, "fsync", interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    write_atomic(tmp_path / "a.jgs", b"data")
+  assert not list(tmp_path.iterdir())
+
+
+def test_write_atomic_keeps_mode_and_link(tmp_path):
+  real = tmp_path / "real.jgs"
+  real.write_bytes(b"old")
+  real.chmod(0o640)
+  link = tmp_path / "link.jgs"
+  link.symlink_to(real)
+  write_atomic(link, b"new")
+  assert link.is_symlink()
+  assert real.read_bytes() == b"new"
+  assert real.stat().st_mode & 0o777 == 0o640
+  # A new file has the rights that open() would give it.
+  write_atomic(tmp_path / "new.jgs", b"new")
+  (tmp_path / "plain").write_bytes(b"")
+  mode = (tmp_path / "new.jgs").stat().st_mode
+  assert mode == (tmp_path / "plain").stat().st_mode
+  assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_write_atomic_accepts_the_longest_name(tmp_path):
+  path = tmp_path / ("n" * 251 + ".jgs")
+  write_atomic(path, b"data")
+  assert path.read_bytes() == b"data"
+
+
+def test_check_writable(tmp_path):
+  old = tmp_path / "old.png"
+  old.write_bytes(b"old")
+  before = old.stat()
+  check_writable(old)
+  check_writable(tmp_path / "new.PNG")
+  check_writable(tmp_path / "new.jgs", suffixes=(".jgs",))
+  after = old.stat()
+  assert old.read_bytes() == b"old"
+  assert (before.st_mtime_ns, before.st_ino) == (
+    after.st_mtime_ns,
+    after.st_ino,
+  )
+  assert [p.name for p in tmp_path.iterdir()] == ["old.png"]
+
+
+def test_check_writable_refuses(tmp_path, monkeypatch):
+  (tmp_path / "folder.png").mkdir()
+  (tmp_path / "file").write_bytes(b"")
+  os.mkfifo(tmp_path / "pipe.png")
+  cases = {
+    tmp_path / "folder.png": "is a directory",
+    tmp_path / "missing" / "a.png": "no such folder",
+    tmp_path / "file" / "a.png": "Not a directory|no such folder",
+    tmp_path / "pipe.png": "not a regular file",
+    tmp_path / "a.jgs": "unknown suffix",
+    tmp_path / "a": "no suffix",
+    tmp_path / ("n" * 300 + ".png"): "too long",
+    pathlib.Path("/dev/null.png").with_name("a\0.png"): "null",
+  }
+  for path, reason in cases.items():
+    with pytest.raises(ImageError, match=reason) as caught:
+      check_writable(path)
+    assert "\n" not in str(caught.value)
+  # What a read-only file system does; root passes every permission bit.
+  real_open = os.open
+
+  def refuse(path, flags, *args, **options):
+    if flags & os.O_CREAT:
+      raise OSError(30, "Read-only file system")
+    return real_open(path, flags, *args, **options)
+
+  monkeypatch.setattr(os, "open", refuse)
+  with pytest.raises(ImageError, match="Read-only file system"):
+    check_writable(tmp_path / "a.png")
+
+
+def test_import_is_light():
+  code = (
+    "import sys, jaxgs.io; "
+    "print([m for m in ('PIL', 'imageio', 'tifffile', 'imagecodecs')"
+    " if m in sys.modules])"
+  )
+  output = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert output.stdout.strip() == "[]"
