@@ -46,7 +46,7 @@ def _tile_boxes(splats: Splats, height: int, width: int, spec: RasterSpec):
   # A tile counts when one of its pixel centres may be inside.
   low = jnp.ceil(splats.mean - half - 0.5)
   high = jnp.floor(splats.mean + half - 0.5)
-  last = jnp.array([width - 1, height - 1], low.dtype)
+  last = jnp.array([[width - 1, height - 1]], low.dtype)
   # NaN compares false: a broken splat is not drawn, and indexes nothing.
   seen = jnp.all((high >= 0) & (low <= last) & (low <= high), axis=-1)
   seen &= reach > 0
@@ -65,8 +65,8 @@ def _reaches(splats: Splats, ids, tile_x, tile_y, tile: int, cutoff: float):
   or in y.
   """
   mean, con = splats.mean[ids], splats.conic[ids]
-  low_x = tile_x * tile + 0.5 - mean[:, 0]
-  low_y = tile_y * tile + 0.5 - mean[:, 1]
+  low_x = (tile_x * tile).astype(mean.dtype) + 0.5 - mean[:, 0]
+  low_y = (tile_y * tile).astype(mean.dtype) + 0.5 - mean[:, 1]
   high_x, high_y = low_x + (tile - 1), low_y + (tile - 1)
   near_x, near_y = jnp.clip(0.0, low_x, high_x), jnp.clip(0.0, low_y, high_y)
   on_x = jnp.clip(-con[:, 1] * near_x / con[:, 2], low_y, high_y)

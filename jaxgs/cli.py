@@ -1,151 +1,120 @@
 """The `jaxgs` command: encode, decode, info, eval."""
 
-import argparse
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from jaxgs import codec, metrics
+from jaxgs.arguments import make_parser
+from jaxgs.codec.header import GAMMA_ONE
+from jaxgs.compress import (
+  MAX_PIXELS,
+  compress,
+  decompress,
+  output_size,
+  spec_of,
+)
 from jaxgs.config import (
-  PRESET_STEPS,
   CompressConfig,
+  RasterSpec,
   default_num_gaussians,
   preset,
 )
+from jaxgs.io import (
+  Image,
+  ImageError,
+  check_format,
+  check_writable,
+  read_image,
+  write_atomic,
+  write_image,
+)
+from jaxgs.rasterize import resolve_backend
+from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
 
-# Heavy modules (jax, image libraries) are imported by the commands: `--help`
-# and a misspelt option answer at once.
+# In what jax says when the user's machine or settings are at fault.
+_USER_FAULTS = (
+  "RESOURCE_EXHAUSTED",  # XLA's word for out of memory.
+  "Unable to initialize backend",
+  "Unknown backend",
+)
 
 
 class CliError(Exception):
   """One clear line for the user; the exit code is 1."""
 
 
-class _Parser(argparse.ArgumentParser):
-  """An ArgumentParser that reports a mistake in one line."""
+class _Report(NamedTuple):
+  """What a command says: as text, or with --json these facts."""
 
-  def error(self, message: str):
-    self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
-def _positive(kind):
-  def parse(text: str):
-    value = kind(text)
-    if not 0 < value < float("inf"):
-      raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
-
-  parse.__name__ = kind.__name__  # argparse names it in its messages.
-  return parse
+  text: str
+  facts: dict
 
 
-def _window(text: str) -> tuple[int, int, int, int]:
+def _check_distinct(source: str, target: str) -> None:
+  """A suffix proves nothing, so the output could be the input."""
+  if os.path.exists(target) and os.path.samefile(source, target):
+    raise CliError(f"{target}: is the input")
+
+
+def _check_backend(spec: RasterSpec) -> None:
+  """JAXGS_BACKEND may name what is not there or cannot draw this."""
   try:
-    x, y, w, h = (int(part) for part in text.split(","))
-  except ValueError:
-    raise argparse.ArgumentTypeError(
-      f"must be x,y,width,height in whole pixels, got {text!r}"
-    ) from None
-  return x, y, w, h
+    resolve_backend(spec)
+  except (ValueError, NotImplementedError) as error:
+    raise CliError(str(error)) from error
 
 
-def _make_parser() -> argparse.ArgumentParser:
-  parser = _Parser(
-    prog="jaxgs", description="Images as 2D Gaussians in small files."
-  )
-  commands = parser.add_subparsers(dest="command", required=True)
-
-  encode = commands.add_parser("encode", help="an image to a .jgs file")
-  encode.add_argument("input", help="PNG, JPEG, WebP, BMP or TIFF")
-  encode.add_argument("output", help="the .jgs file")
-  target = encode.add_mutually_exclusive_group()
-  target.add_argument(
-    "--num_gaussians", type=_positive(int), metavar="N",
-    help="how many Gaussians (default: one per 80 pixels)",
-  )
-  target.add_argument(
-    "--bpp", type=_positive(float), metavar="B",
-    help="bits per pixel to reach, within 3 %%",
-  )
-  target.add_argument(
-    "--psnr", type=_positive(float), metavar="P",
-    help="PSNR in dB to reach; fits several times",
-  )
-  encode.add_argument(
-    "--preset", choices=list(PRESET_STEPS), default="default",
-    help="how long to optimise (default: %(default)s)",
-  )
-  encode.add_argument(
-    "--steps", type=_positive(int), metavar="S",
-    help="optimiser steps, instead of the preset's",
-  )
-  encode.add_argument("--seed", type=int, default=0)
-  encode.add_argument("--json", action="store_true", help="report as JSON")
-
-  decode = commands.add_parser("decode", help="a .jgs file to an image")
-  decode.add_argument("input", help="the .jgs file")
-  decode.add_argument("output", help="PNG, JPEG, WebP, BMP or TIFF")
-  size = decode.add_mutually_exclusive_group()
-  size.add_argument(
-    "--height", type=_positive(int), metavar="H",
-    help="rows of the output; the width follows",
-  )
-  size.add_argument(
-    "--scale", type=_positive(float), default=1.0, metavar="R",
-    help="output pixels per stored pixel (default: 1)",
-  )
-  decode.add_argument(
-    "--crop", type=_window, metavar="X,Y,W,H",
-    help="only this window of the (scaled) picture",
-  )
-
-  info = commands.add_parser("info", help="what is in a .jgs file")
-  info.add_argument("input", help="the .jgs file")
-  info.add_argument("--json", action="store_true", help="report as JSON")
-
-  compare = commands.add_parser("eval", help="how close a picture is")
-  compare.add_argument("reference", help="an image")
-  compare.add_argument("input", help="a .jgs file or an image")
-  compare.add_argument("--json", action="store_true", help="report as JSON")
-  return parser
-
-
-def _read(path: str) -> bytes:
+def _read_jgs(path: str) -> tuple[bytes, codec.Header]:
+  """The bytes of a file and its header."""
   try:
     data = pathlib.Path(path).read_bytes()
+    if not data:
+      raise CliError(f"{path}: empty file")
+    return data, codec.decode(data)[0]
   except OSError as error:
-    raise CliError(f"{path}: {error.strerror or error}") from None
-  return data
+    raise CliError(f"{path}: {error.strerror or error}") from error
+  except codec.BitstreamError as error:
+    raise CliError(f"{path}: {error}") from error
 
 
 def _is_jgs(path: str) -> bool:
-  from jaxgs.codec import MAGIC
-
   try:
     with open(path, "rb") as file:
-      return file.read(len(MAGIC)) == MAGIC
+      return file.read(len(codec.MAGIC)) == codec.MAGIC
   except OSError:
     return False  # The reader of images says what is wrong.
 
 
-def _config(args, height: int, width: int) -> CompressConfig:
-  pixels = height * width
-  n = args.num_gaussians or default_num_gaussians(height, width)
-  if n > pixels:
-    raise CliError(
-      f"--num_gaussians {n} is more than the {pixels} pixels of {args.input}"
-    )
-  return preset(args.preset, num_gaussians=n, num_steps=args.steps)
+def _draw(data: bytes, **options) -> np.ndarray:
+  """A file's picture as float32 in [0, 1], of as many levels as it has."""
+  pixels = decompress(data, **options)
+  return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def _scores(reference: np.ndarray, pixels: np.ndarray) -> dict:
+  a, b = jnp.asarray(reference), jnp.asarray(pixels)
+  return {
+    "psnr_db": float(metrics.psnr(a, b)),
+    "ssim": float(metrics.ssim(a, b)),
+    "ms_ssim": float(metrics.ms_ssim(a, b)),
+  }
 
 
 def _progress(config: CompressConfig, quiet: bool):
-  """A bar and the function that moves it."""
-  import numpy as np
-  import tqdm
-
+  """A bar on the terminal, and the function that moves it."""
+  # None: only where stderr is a terminal.
   bar = tqdm.tqdm(
     total=config.fit.num_steps, unit="step", disable=True if quiet else None
   )
@@ -155,25 +124,47 @@ def _progress(config: CompressConfig, quiet: bool):
     if step < bar.n:  # A search for a target begins another fit.
       bar.reset()
     psnr = -10 * np.log10(max(float(state.mse), 1e-12))
-    bar.set_postfix_str(f"{psnr:.2f} dB, {int(state.active.sum())} splats")
+    text = f"{psnr:.2f} dB, {int(state.active.sum())} Gaussians"
+    bar.set_postfix_str(text, refresh=False)
     bar.update(step - bar.n)
 
   return bar, report
 
 
-def _run_encode(args) -> dict:
-  from jaxgs.io import check_writable, read_image, write_atomic
-
+def _run_encode(args) -> _Report:
   check_writable(args.output, suffixes=(".jgs",))
   image = read_image(args.input)
-  height, width, channels = image.pixels.shape
-  config = _config(args, height, width)
-  import jax
-
-  from jaxgs.compress import compress
-  from jaxgs.rate_control import compress_to_psnr, compress_to_size
-
+  _check_distinct(args.input, args.output)
+  height, width, _ = image.pixels.shape
+  n = args.num_gaussians or default_num_gaussians(height, width)
+  if n > height * width:
+    raise CliError(
+      f"--num_gaussians {n} is more than the {height * width} pixels of"
+      f" {args.input}"
+    )
+  config = preset(args.preset, num_gaussians=n, num_steps=args.steps)
+  _check_backend(config.fit.raster)
   began = time.perf_counter()
+  data = _compress(args, image, config)
+  seconds = time.perf_counter() - began
+  write_atomic(args.output, data)
+  facts = {
+    "file": args.output,
+    **_sizes(data, codec.decode(data)[0]),
+    **_scores(image.pixels, _draw(data)),
+    "seconds": seconds,
+  }
+  return _Report(
+    f"{args.output}: {facts['bytes']} bytes, {facts['bpp']:.3f} bpp,"
+    f" {facts['num_gaussians']} Gaussians of {facts['bits_per_gaussian']:.1f}"
+    f" bits, PSNR {facts['psnr_db']:.2f} dB, SSIM {facts['ssim']:.4f},"
+    f" {seconds:.1f} s",
+    facts,
+  )
+
+
+def _compress(args, image: Image, config: CompressConfig) -> bytes:
+  """The file, of the size or quality that is asked for."""
   bar, report = _progress(config, args.json)
   options = {
     "key": jax.random.key(args.seed),
@@ -181,153 +172,122 @@ def _run_encode(args) -> dict:
     "bit_depth": image.bit_depth,
     "has_alpha": image.has_alpha,
   }
-  with bar:
-    if args.bpp:
-      num_bytes = max(1, round(args.bpp * height * width / 8))
-      data = compress_to_size(image.pixels, num_bytes, config, **options)
-    elif args.psnr:
-      data = compress_to_psnr(image.pixels, args.psnr, config, **options)
-    else:
-      data = compress(image.pixels, config, **options)
-  seconds = time.perf_counter() - began
-  write_atomic(args.output, data)
-  facts = _describe(data)
-  result = {
-    "file": args.output,
-    "bytes": len(data),
-    "bpp": 8 * len(data) / (height * width),
-    "num_gaussians": facts["num_gaussians"],
-    "bits_per_gaussian": facts["bits_per_gaussian"],
-    **_scores(image.pixels, _pixels_of(data)),
-    "seconds": seconds,
-  }
-  if not args.json:
-    print(
-      f"{args.output}: {len(data)} bytes, {result['bpp']:.3f} bpp,"
-      f" {result['num_gaussians']} Gaussians of"
-      f" {result['bits_per_gaussian']:.1f} bits, PSNR"
-      f" {result['psnr_db']:.2f} dB, SSIM {result['ssim']:.4f},"
-      f" {seconds:.1f} s"
-    )
-  return result
+  pixels = image.pixels
+  height, width, _ = pixels.shape
+  try:
+    with bar:
+      if args.bpp:
+        size = max(1, round(args.bpp * height * width / 8))
+        return compress_to_size(pixels, size, config, **options)
+      if args.psnr:
+        return compress_to_psnr(pixels, args.psnr, config, **options)
+      return compress(pixels, config, **options)
+  except TargetError as error:
+    asked = f", --bpp {args.bpp:g} of {width}x{height}" if args.bpp else ""
+    raise CliError(f"{args.input}{asked}: {error}") from error
 
 
-def _pixels_of(data: bytes):
-  """A file's picture as float32 in [0, 1]."""
-  import numpy as np
-
-  from jaxgs.compress import decompress
-
-  pixels = decompress(data)
-  return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-
-
-def _scores(reference, pixels) -> dict:
-  import jax.numpy as jnp
-
-  from jaxgs import metrics
-
-  a, b = jnp.asarray(reference), jnp.asarray(pixels)
-  return {
-    "psnr_db": float(metrics.psnr(a, b)),
-    "ssim": float(metrics.ssim(a, b)),
-    "ms_ssim": float(metrics.ms_ssim(a, b)),
-  }
-
-
-def _run_decode(args) -> dict:
-  from jaxgs.io import check_writable, write_image
+def _run_decode(args) -> _Report:
 
   check_writable(args.output)
-  data = _read(args.input)
-  from jaxgs import codec
-  from jaxgs.compress import decompress
-
+  data, header = _read_jgs(args.input)
+  _check_distinct(args.input, args.output)
   began = time.perf_counter()
-  header, _ = codec.decode(data)
-  scale = args.scale
-  if args.height:
-    scale = args.height / header.height
-  pixels = decompress(data, scale=scale, crop=args.crop)
-  import numpy as np
-
+  scale = args.height / header.height if args.height else args.scale
+  height, width = output_size(header, scale)
+  x, y, w, h = args.crop or (0, 0, width, height)
+  if not (0 <= x < x + w <= width and 0 <= y < y + h <= height):
+    raise CliError(
+      f"--crop {x},{y},{w},{h} is not within the {width}x{height} pixels of"
+      " the picture"
+    )
+  if h * w > MAX_PIXELS:
+    raise CliError(f"{w}x{h} is over the limit of {MAX_PIXELS} pixels")
+  check_format(args.output, (h, w, header.channels), has_alpha=header.has_alpha)
+  _check_backend(spec_of(header))
   write_image(
     args.output,
-    pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max),
+    _draw(data, scale=scale, crop=(x, y, w, h)),
     bit_depth=header.bit_depth,
     has_alpha=header.has_alpha,
   )
-  height, width, channels = pixels.shape
-  print(
-    f"{args.output}: {width}x{height}, {channels} channels,"
-    f" {header.bit_depth} bits, {time.perf_counter() - began:.1f} s"
-  )
-  return {}
+  seconds = time.perf_counter() - began
+  return _Report(f"{args.output}: {w}x{h} pixels, {seconds:.1f} s", {})
 
 
-def _describe(data: bytes) -> dict:
-  from jaxgs import codec
-
-  header, _ = codec.decode(data)
-  n = header.num_gaussians
-  sections = codec.section_sizes(data)
-  facts = dataclasses.asdict(header)
-  facts["lattice"] = header.lattice._asdict()
+def _sizes(data: bytes, header: codec.Header) -> dict:
   return {
-    **facts,
     "bytes": len(data),
     "bpp": 8 * len(data) / (header.height * header.width),
-    "bits_per_gaussian": 8 * len(data) / n,
-    "section_bytes": sections,
-    "section_bits_per_gaussian": {k: 8 * v / n for k, v in sections.items()},
+    "num_gaussians": header.num_gaussians,
+    "bits_per_gaussian": 8 * len(data) / header.num_gaussians,
   }
 
 
-def _run_info(args) -> dict:
-  facts = _describe(_read(args.input))
-  if not args.json:
-    sizes = facts.pop("section_bytes")
-    bits = facts.pop("section_bits_per_gaussian")
-    lattice = facts.pop("lattice")
-    for name, value in (facts | lattice).items():
-      shown = f"{value:.4f}" if isinstance(value, float) else value
-      print(f"{name:20} {shown}")
-    print(f"\n{'section':20} {'bytes':>8} {'bits per Gaussian':>18}")
-    for name, size in sizes.items():
-      print(f"{name:20} {size:8} {bits[name]:18.2f}")
-  return facts
+def _settings(header: codec.Header) -> dict:
+  """A header in the units of jaxgs.config, where the file has integers."""
+  facts = dataclasses.asdict(header)
+  lattice = facts.pop("lattice")
+  return facts | {
+    "cutoff": header.cutoff / 256,
+    "epsilon": header.epsilon / 2**24,
+    "gamma": header.gamma / GAMMA_ONE,
+    "scale_step": lattice.scale_step / 2**16,
+    "position_precision": lattice.position_precision / 256,
+    "angle_step": 256 / lattice.angle_precision,
+    "weight_step": lattice.weight_step / 2**16,
+    "feature_step": [step / 2**16 for step in lattice.feature_step],
+  }
 
 
-def _run_eval(args) -> dict:
-  from jaxgs.io import read_image
+def _run_info(args) -> _Report:
+  data, header = _read_jgs(args.input)
+  facts = _settings(header) | _sizes(data, header)
+  lines = [f"{name:20} {_shown(value)}" for name, value in facts.items()]
+  sections = codec.section_sizes(data)
+  bits = {k: 8 * v / header.num_gaussians for k, v in sections.items()}
+  lines += ["", f"{'section':20} {'bytes':>8} {'bits per Gaussian':>18}"]
+  lines += [f"{k:20} {v:8} {bits[k]:18.2f}" for k, v in sections.items()]
+  facts["section_bytes"] = sections
+  facts["section_bits_per_gaussian"] = bits
+  return _Report("\n".join(lines), facts)
 
+
+def _shown(value) -> str:
+  if isinstance(value, list):
+    return ", ".join(_shown(item) for item in value)
+  return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _run_eval(args) -> _Report:
   reference = read_image(args.reference).pixels
-  if _is_jgs(args.input):
-    pixels = _pixels_of(_read(args.input))
+  height, width, channels = reference.shape
+  is_jgs = _is_jgs(args.input)
+  if is_jgs:
+    data, header = _read_jgs(args.input)
+    size, shape = len(data), (header.height, header.width, header.channels)
   else:
     pixels = read_image(args.input).pixels
-  if pixels.shape != reference.shape:
+    size, shape = os.path.getsize(args.input), pixels.shape
+  # Before drawing: a small file may declare a picture of any size.
+  if shape != reference.shape:
     raise CliError(
-      f"{args.input} is {_shape(pixels)}, {args.reference} is"
-      f" {_shape(reference)}"
+      f"{args.input} is {shape[1]}x{shape[0]} with {shape[2]} channels,"
+      f" {args.reference} is {width}x{height} with {channels}"
     )
-  size = os.path.getsize(args.input)
-  result = {
+  if is_jgs:
+    _check_backend(spec_of(header))
+    pixels = _draw(data)
+  facts = {
     "bytes": size,
-    "bpp": 8 * size / (reference.shape[0] * reference.shape[1]),
+    "bpp": 8 * size / (height * width),
     **_scores(reference, pixels),
   }
-  if not args.json:
-    print(
-      f"PSNR {result['psnr_db']:.2f} dB, SSIM {result['ssim']:.4f}, MS-SSIM"
-      f" {result['ms_ssim']:.4f}, {result['bpp']:.3f} bpp"
-    )
-  return result
-
-
-def _shape(pixels) -> str:
-  height, width, channels = pixels.shape
-  return f"{width}x{height} with {channels} channels"
+  return _Report(
+    f"PSNR {facts['psnr_db']:.2f} dB, SSIM {facts['ssim']:.4f}, MS-SSIM"
+    f" {facts['ms_ssim']:.4f}, {facts['bpp']:.3f} bpp",
+    facts,
+  )
 
 
 _COMMANDS = {
@@ -349,29 +309,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     The exit code: 0, or 1 where the work failed. A mistake in the arguments
     exits with 2.
   """
-  args = _make_parser().parse_args(argv)
+  args = make_parser().parse_args(argv)
+  # Other exceptions are faults of the program and keep their traceback.
   try:
-    result = _COMMANDS[args.command](args)
-  except (CliError, ValueError, OSError, MemoryError) as error:
-    # ValueError covers ImageError, BitstreamError and TargetError.
-    line = " ".join(str(error).split()) or type(error).__name__
-    print(f"jaxgs {args.command}: error: {line}", file=sys.stderr)
-    return 1
+    report = _COMMANDS[args.command](args)
+    _print(report, getattr(args, "json", False))
+  except (CliError, codec.BitstreamError, ImageError, OSError) as error:
+    return _complain(args, str(error))
+  except MemoryError as error:
+    return _complain(args, f"out of memory: {error}")
+  except RuntimeError as error:
+    if not any(words in str(error) for words in _USER_FAULTS):
+      raise
+    return _complain(args, str(error))
   except KeyboardInterrupt:
     print(f"jaxgs {args.command}: interrupted", file=sys.stderr)
     return 130
-  if getattr(args, "json", False):
-    # Infinite PSNR is not JSON: identical pictures report null.
-    print(json.dumps(_finite(result)))
   return 0
 
 
-def _finite(value):
-  if isinstance(value, dict):
-    return {k: _finite(v) for k, v in value.items()}
-  if isinstance(value, float) and value in (float("inf"), float("-inf")):
-    return None
-  return value
+def _complain(args, message: str) -> int:
+  line = " ".join(message.split())
+  print(f"jaxgs {args.command}: error: {line}", file=sys.stderr)
+  return 1
+
+
+def _print(report: _Report, as_json: bool) -> None:
+  text = report.text
+  if as_json:
+    # JSON has no infinity: the PSNR of identical pictures is null.
+    facts = {k: None if v == math.inf else v for k, v in report.facts.items()}
+    text = json.dumps(facts, allow_nan=False)
+  # Names of files may hold bytes that are no text.
+  text = text.encode(errors="backslashreplace").decode()
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # The reader left, as in `| head -0`; Python would complain at its exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

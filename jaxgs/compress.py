@@ -27,16 +27,18 @@ from jaxgs.quantize import (
   measured_config,
   to_symbols,
 )
-from jaxgs.rasterize import render
+from jaxgs.rasterize import pairs_of, render
 from jaxgs.types import Gaussians2D
 
 # Pixels of one band of rows when decoding: bounds the memory at any size.
 _BAND_PX = 1 << 22
 
 # A decoder draws at most this many pixels and tile-splat pairs unless told
-# otherwise: 8192 x 8192 px, and ten times what a fit of a million splats has.
+# otherwise: 8192 x 8192 px, and three times what a fit of 500 000 splats has
+# there (about a minute on two cores through the xla backend). A crafted file
+# of a few kB could ask for hours.
 MAX_PIXELS = 1 << 26
-MAX_PAIRS = 1 << 26
+MAX_PAIRS = 1 << 24
 
 Report = Callable[[FitState], None]
 
@@ -79,10 +81,11 @@ def fit_image(
   if state is None:
     state = init_fit(key, image, config, importance=importance)
   decay_steps = config.num_steps - config.decay_step
-  history = []
   while True:
     step, decay_step = int(state.step), int(state.decay_step)
-    end = min(decay_step + decay_steps, until or config.num_steps)
+    end = min(
+      decay_step + decay_steps, config.num_steps if until is None else until
+    )
     if step >= end:
       return state
     turn = min(config.quantize_step, decay_step)
@@ -101,25 +104,22 @@ def fit_image(
       # Splats were missing from the picture: the same steps again with room.
       config = _with_more_pairs(config, image.shape[:2])
       continue
-    state = new
-    history.append((int(state.step), _psnr_db(state)))
+    state = new._replace(past_mse=jnp.append(new.past_mse[1:], new.mse))
+    if int(state.step) < decay_step and _has_stalled(state, config):
+      state = state._replace(decay_step=state.step)
+    # Last: what is reported is all that a later run needs to go on.
     if report is not None:
       report(state)
-    if int(state.step) < decay_step and _has_stalled(history, state, config):
-      state = state._replace(decay_step=state.step)
 
 
-def _psnr_db(state: FitState) -> float:
-  return float(-10.0 * np.log10(max(float(state.mse), 1e-12)))
-
-
-def _has_stalled(history, state: FitState, config: FitConfig) -> bool:
+def _has_stalled(state: FitState, config: FitConfig) -> bool:
   """Whether the PSNR gained too little over the last `stop_steps` steps."""
   if config.stop_gain_db <= 0 or not bool(jnp.all(state.active)):
     return False
-  step, now = history[-1]
-  before = [db for s, db in history if s <= step - config.stop_steps]
-  return bool(before) and now - before[-1] < config.stop_gain_db
+  before = float(state.past_mse[0])
+  now = max(float(state.past_mse[-1]), 1e-12)
+  # inf before there were as many steps: then the gain is infinite.
+  return 10.0 * np.log10(before / now) < config.stop_gain_db
 
 
 def _with_more_pairs(config: FitConfig, size: tuple[int, int]) -> FitConfig:
@@ -157,7 +157,7 @@ def to_float(image: np.ndarray) -> tuple[np.ndarray, int]:
   if image.dtype.kind != "f":
     raise ValueError(f"image must be uint8, uint16 or float, got {image.dtype}")
   low, high = float(image.min()), float(image.max())
-  if not (0.0 <= low and high <= 1.0):  # False for NaN too.
+  if not (low >= 0.0 and high <= 1.0):  # False for NaN too.
     raise ValueError(f"image must be in [0, 1], got {low} to {high}")
   return image.astype(np.float32), 8
 
@@ -193,6 +193,7 @@ def header_of(
     blend=raster.blend,
     top_k=raster.top_k,
     cutoff=round(raster.cutoff * 256),
+    edge=raster.edge,
     epsilon=round(raster.epsilon * 2**24),
     color_transform=transform_of(image.shape[2], has_alpha),
     has_alpha=has_alpha,
@@ -212,6 +213,7 @@ def spec_of(header: codec.Header, backend: str = "auto") -> RasterSpec:
     blend=header.blend,
     top_k=header.top_k,
     cutoff=header.cutoff / 256,
+    edge=header.edge,
     epsilon=header.epsilon / 2**24,
     backend=backend,
   )
@@ -242,9 +244,10 @@ def encode_state(
   return codec.encode(header, symbols), header
 
 
-_to_symbols = functools.partial(
-  jax.jit, static_argnames=("height", "width", "transform")
-)(to_symbols)
+_to_symbols = jax.jit(
+  to_symbols, static_argnames=("height", "width", "transform")
+)
+_from_symbols = jax.jit(from_symbols, static_argnames=("transform",))
 
 
 def compress(
@@ -280,8 +283,13 @@ def compress(
   key = jax.random.key(0) if key is None else key
   lattice = job.lattice()
   fit = functools.partial(
-    fit_image, key, job.target, job.config.fit, transform=job.transform,
-    importance=importance, report=report,
+    fit_image,
+    key,
+    job.target,
+    job.config.fit,
+    transform=job.transform,
+    importance=importance,
+    report=report,
   )
   state = None
   if job.config.quant.bits is not None:
@@ -337,7 +345,10 @@ class Job:
     quant = quant or self.config.quant
     if quant.bits is not None and state is not None:
       quant = measured_config(
-        state.gaussians, state.active, quant, size=self.image.shape[:2],
+        state.gaussians,
+        state.active,
+        quant,
+        size=self.image.shape[:2],
         transform=self.transform,
       )
     return lattice_of(quant, self.image.shape[2], self.transform)
@@ -345,16 +356,17 @@ class Job:
   def header(self, lattice: codec.Lattice) -> codec.Header:
     """What the file says besides its splats."""
     return header_of(
-      self.image, self.config, lattice, bit_depth=self.bit_depth,
+      self.image,
+      self.config,
+      lattice,
+      bit_depth=self.bit_depth,
       has_alpha=self.has_alpha,
     )
 
 
 def default_config(height: int, width: int) -> CompressConfig:
   """The "default" preset with a number of Gaussians for the size."""
-  return preset(
-    "default", num_gaussians=default_num_gaussians(height, width)
-  )
+  return preset("default", num_gaussians=default_num_gaussians(height, width))
 
 
 def decode_gaussians(data: bytes) -> tuple[Gaussians2D, codec.Header]:
@@ -370,10 +382,8 @@ def decode_gaussians(data: bytes) -> tuple[Gaussians2D, codec.Header]:
     BitstreamError: The file is damaged or not a `.jgs` file.
   """
   header, symbols = codec.decode(data)
-  gaussians = from_symbols(
-    jax.tree.map(jnp.asarray, symbols),
-    device_lattice(header.lattice),
-    transform=header.color_transform,
+  gaussians = _from_symbols(
+    symbols, device_lattice(header.lattice), transform=header.color_transform
   )
   return gaussians, header
 
@@ -413,6 +423,13 @@ def decompress(
   if w * h > max_pixels:
     raise ValueError(f"{w}x{h} px is over the limit of {max_pixels} px")
   spec = spec_of(header, backend)
+  window = {"scale": scale, "width": w}
+  pairs = pairs_of(gaussians, height=h, offset=(x, y), spec=spec, **window)
+  if pairs > MAX_PAIRS:
+    raise codec.BitstreamError(
+      f"the splats touch {pairs:.3g} tiles in all, over the limit of"
+      f" {MAX_PAIRS}: not drawn"
+    )
   peak = 2**header.bit_depth - 1
   dtype = np.uint8 if header.bit_depth == 8 else np.uint16
   out = np.empty((h, w, header.channels), dtype)
@@ -421,8 +438,7 @@ def decompress(
   for top in range(0, h, rows):
     band = min(rows, h - top)
     image = render(
-      gaussians, height=band, width=w, scale=scale, offset=(x, y + top),
-      spec=spec, pair_limit=MAX_PAIRS,
+      gaussians, height=band, offset=(x, y + top), spec=spec, **window
     ).image
     image = np.clip(np.asarray(image), 0.0, 1.0)
     if gamma != 1.0:

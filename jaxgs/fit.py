@@ -37,6 +37,8 @@ class FitState(NamedTuple):
     mse: () float32 of the last step, before its update.
     dropped: () int32, the most pairs that any step of the last chunk had no
       room for; not 0 means that the chunk must be repeated with more.
+    past_mse: (chunks in `stop_steps` + 1,) float32, `mse` after the last
+      chunks of `compress.fit_image`, oldest first, inf before the first.
   """
 
   gaussians: Gaussians2D
@@ -47,6 +49,7 @@ class FitState(NamedTuple):
   decay_step: jax.Array
   mse: jax.Array
   dropped: jax.Array
+  past_mse: jax.Array
 
 
 class FitResult(NamedTuple):
@@ -65,6 +68,7 @@ class FitResult(NamedTuple):
   dropped: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames=("config",))
 def init_fit(
   key: jax.Array,
   image: jax.Array,
@@ -120,6 +124,9 @@ def init_fit(
     decay_step=jnp.int32(config.decay_step),
     mse=jnp.float32(jnp.inf),
     dropped=jnp.int32(0),
+    past_mse=jnp.full(
+      -(-config.stop_steps // config.chunk_steps) + 1, jnp.inf, jnp.float32
+    ),
   )
 
 
@@ -150,7 +157,7 @@ def draw(
 def _bounded(gaussians: Gaussians2D, size, config: FitConfig) -> Gaussians2D:
   """Parameters within the bounds of the config, centres on the image."""
   height, width = size
-  corner = jnp.array([width, height], jnp.float32)
+  corner = jnp.array([[width, height]], jnp.float32)
   log_weight = gaussians.log_weight
   if not config.use_weight:
     log_weight = jnp.zeros_like(log_weight)
@@ -283,7 +290,12 @@ def fit_chunk(
 
   def step(state, _):
     state = fit_step(
-      state, image, config, rates=rates, lattice=lattice, transform=transform,
+      state,
+      image,
+      config,
+      rates=rates,
+      lattice=lattice,
+      transform=transform,
       mask=mask,
     )
     return state, None
@@ -295,7 +307,11 @@ def fit_chunk(
     return state
   due = (state.step % config.growth_every == 0) & ~jnp.all(state.active)
   grow = functools.partial(
-    _grow, image=image, config=config, lattice=lattice, transform=transform,
+    _grow,
+    image=image,
+    config=config,
+    lattice=lattice,
+    transform=transform,
     mask=mask,
   )
   return jax.lax.cond(due, grow, lambda state: state, state)
@@ -346,7 +362,11 @@ def fit(
   """
   state = init_fit(key, image, config, importance=importance, mask=mask)
   chunk = functools.partial(
-    fit_chunk, image=image, config=config, rates=rates, mask=mask,
+    fit_chunk,
+    image=image,
+    config=config,
+    rates=rates,
+    mask=mask,
     transform=transform,
   )
   free = config.num_steps if lattice is None else config.quantize_step
@@ -369,7 +389,10 @@ def fit(
   gaussians = state.gaussians
   if lattice is not None:
     gaussians = quantize(
-      gaussians, lattice, height=image.shape[0], width=image.shape[1],
+      gaussians,
+      lattice,
+      height=image.shape[0],
+      width=image.shape[1],
       transform=transform,
     )
   psnr_db = -10.0 * jnp.log10(jnp.concatenate(traces))

@@ -8,11 +8,12 @@ from jaxgs.types import Gaussians2D
 METHODS = ("gradient", "random")
 
 
-def gradient_map(image: jax.Array) -> jax.Array:
+def gradient_map(image: jax.Array, mask: jax.Array | None = None) -> jax.Array:
   """Squared image gradient, summed over the channels.
 
   Args:
     image: (H, W, C).
+    mask: (H, W), 0 where the image is padding, which has no gradient.
 
   Returns:
     (H, W), central differences, one-sided at the border.
@@ -20,7 +21,12 @@ def gradient_map(image: jax.Array) -> jax.Array:
   padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
   dx = 0.5 * (padded[1:-1, 2:] - padded[1:-1, :-2])
   dy = 0.5 * (padded[2:, 1:-1] - padded[:-2, 1:-1])
-  return jnp.sum(dx * dx + dy * dy, axis=-1)
+  dx2, dy2 = jnp.sum(dx * dx, axis=-1), jnp.sum(dy * dy, axis=-1)
+  if mask is not None:
+    valid = jnp.pad(mask > 0, 1, mode="edge")
+    dx2 = jnp.where(valid[1:-1, 2:] & valid[1:-1, :-2], dx2, 0.0)
+    dy2 = jnp.where(valid[2:, 1:-1] & valid[:-2, 1:-1], dy2, 0.0)
+  return dx2 + dy2
 
 
 def sample_pixels(key: jax.Array, density: jax.Array, num_samples: int):
@@ -62,8 +68,12 @@ def spread(importance: jax.Array, random_ratio: float, mask=None) -> jax.Array:
 
 
 def place(
-  key: jax.Array, image: jax.Array, density: jax.Array, num_gaussians: int,
-  *, scale: float
+  key: jax.Array,
+  image: jax.Array,
+  density: jax.Array,
+  num_gaussians: int,
+  *,
+  scale: float,
 ) -> Gaussians2D:
   """New Gaussians at pixels drawn from a density.
 
@@ -140,6 +150,7 @@ def init_gaussians(
     raise ValueError(f"method must be one of {METHODS}, got {method!r}")
   if importance is None:
     flat = jnp.zeros(image.shape[:2])
-    importance = gradient_map(image) if method == "gradient" else flat
+    shaped = method == "gradient"
+    importance = gradient_map(image, mask) if shaped else flat
   density = spread(importance, random_ratio, mask)
   return place(key, image, density, num_gaussians, scale=scale)

@@ -86,7 +86,9 @@ def update(
     moved = jnp.exp(sign * gaussians.log_scale)
     gradient = gradient._replace(log_scale=sign * gradient.log_scale / moved)
     gaussians = gaussians._replace(log_scale=moved)
-  direction, state = _ADAM.update(gradient, state)
+  # optax raises a float to an int32 power: not for a strict caller.
+  with jax.numpy_dtype_promotion("standard"):
+    direction, state = _ADAM.update(gradient, state)
   gaussians = jax.tree.map(
     lambda x, d, rate: x - rate * d, gaussians, direction, rates
   )

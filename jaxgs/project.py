@@ -20,7 +20,9 @@ def project(
   are larger than those that were fitted, so each splat is widened by the
   footprint that a larger pixel adds (a box of 1 px less the box of `scale` px
   that the fit has seen already: variances (1 - scale^2) / 12) and its weight
-  is lowered so that its integral stays: no aliasing.
+  is lowered so that its integral stays: no aliasing. (Against averaged pixels
+  of two fits at 1/2, 1/4 and 1/8, a variance of 1/12 is 0.7 to 5 dB better
+  than none and 0.8 to 6 dB better than 0.16 to 0.3.)
 
   Args:
     gaussians: N Gaussians, mean in pixels of the fitted image.
@@ -32,6 +34,7 @@ def project(
   Returns:
     N splats in output pixels.
   """
+  gaussians = jax.tree.map(jnp.asarray, gaussians)
   blur = max(0.0, 1.0 - scale * scale) / 12.0
   variance = math.variances(gaussians.log_scale, scale=scale, blur=blur)
   log_weight = gaussians.log_weight
@@ -42,7 +45,7 @@ def project(
   if active is not None:
     log_weight = jnp.where(active, log_weight, -jnp.inf)
   return Splats(
-    mean=gaussians.mean * scale - jnp.asarray(offset, dtype),
+    mean=gaussians.mean * scale - jnp.asarray(offset, dtype)[None],
     conic=math.conic(variance, gaussians.angle),
     log_weight=log_weight,
     feature=gaussians.feature,

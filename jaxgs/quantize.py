@@ -10,11 +10,13 @@ import numpy as np
 
 from jaxgs.codec.header import SCALE_STEP_MAX, VALUE_STEP_MAX
 from jaxgs.codec.lattice import (
+  RATIO_MAX,
   TABLE_OFFSET,
   Lattice,
   angle_levels_table,
   position_bits_table,
 )
+from jaxgs.codec.limits import SymbolLimits, symbol_limits
 from jaxgs.codec.symbols import Symbols
 from jaxgs.config import QuantConfig
 from jaxgs.types import Gaussians2D
@@ -31,6 +33,7 @@ class DeviceLattice(NamedTuple):
     feature_step: (C,) float32.
     position_bits: (2048,) int32 by minor + TABLE_OFFSET.
     angle_levels: (2048,) int32 by ratio.
+    limits: The largest symbols that a file can hold.
   """
 
   scale_step: jax.Array
@@ -38,10 +41,19 @@ class DeviceLattice(NamedTuple):
   feature_step: jax.Array
   position_bits: jax.Array
   angle_levels: jax.Array
+  limits: SymbolLimits
 
 
 def device_lattice(lattice: Lattice) -> DeviceLattice:
-  """Puts the steps and rules of a lattice on the device."""
+  """Puts the steps and rules of a lattice on the device.
+
+  Args:
+    lattice: Integers, as a file stores them.
+
+  Returns:
+    The same as arrays.
+  """
+  limits = symbol_limits(lattice)
   return DeviceLattice(
     scale_step=jnp.float32(lattice.scale_step * _UNIT),
     weight_step=jnp.float32(lattice.weight_step * _UNIT),
@@ -50,6 +62,13 @@ def device_lattice(lattice: Lattice) -> DeviceLattice:
     ),
     position_bits=jnp.asarray(position_bits_table(lattice)),
     angle_levels=jnp.asarray(angle_levels_table(lattice)),
+    limits=jax.tree.map(
+      lambda limit: jnp.asarray(limit, jnp.int32),
+      limits._replace(
+        scale=min(limits.scale, TABLE_OFFSET - 1),
+        feature=np.array(limits.feature),
+      ),
+    ),
   )
 
 
@@ -117,18 +136,19 @@ def to_symbols(
   """
   gaussians = canonicalize(gaussians)
 
-  def nearest(x, step):
-    return jnp.round(x / step).astype(jnp.int32)
+  def nearest(x, step, limit):
+    # Clipped as floats: a conversion to int32 may not see what it cannot hold.
+    bound = limit.astype(jnp.float32)
+    return jnp.clip(jnp.round(x / step), -bound, bound).astype(jnp.int32)
 
-  limit = TABLE_OFFSET - 1
-  scale = jnp.clip(nearest(gaussians.log_scale, lattice.scale_step),
-                   -limit, limit)
+  limits = lattice.limits
+  scale = nearest(gaussians.log_scale, lattice.scale_step, limits.scale)
   major, minor = scale[:, 0], scale[:, 1]
-  ratio = jnp.minimum(major - minor, limit)
+  ratio = jnp.minimum(major - minor, RATIO_MAX)
   minor = major - ratio
   bits = lattice.position_bits[minor + TABLE_OFFSET]
   per_px = jnp.exp2(bits.astype(jnp.float32))[:, None]
-  size = jnp.array([width, height], jnp.float32)
+  size = jnp.array([[width, height]], jnp.float32)
   last = jnp.ceil(size * per_px) - 1.0
   position = jnp.clip(jnp.floor(gaussians.mean * per_px), 0.0, last)
   levels = lattice.angle_levels[ratio]
@@ -141,8 +161,8 @@ def to_symbols(
     position=position.astype(jnp.int32),
     scale=jnp.stack([major, ratio], axis=-1),
     angle=angle,
-    weight=nearest(gaussians.log_weight, lattice.weight_step),
-    feature=nearest(feature, lattice.feature_step),
+    weight=nearest(gaussians.log_weight, lattice.weight_step, limits.weight),
+    feature=nearest(feature, lattice.feature_step[None], limits.feature[None]),
   )
 
 
@@ -164,7 +184,7 @@ def from_symbols(
   bits = lattice.position_bits[minor + TABLE_OFFSET]
   step = jnp.exp2(-bits.astype(jnp.float32))[:, None]
   levels = lattice.angle_levels[ratio].astype(jnp.float32)
-  feature = symbols.feature.astype(jnp.float32) * lattice.feature_step
+  feature = symbols.feature.astype(jnp.float32) * lattice.feature_step[None]
   if transform == "ycocg":
     feature = ycocg_to_rgb(feature)
   scale = jnp.stack([major, minor], axis=-1).astype(jnp.float32)
@@ -286,8 +306,10 @@ def measured_config(
     angle_step=angle_step,
     weight_step=step(fields.log_weight, bits.weight),
     luma_step=step(color[:, 0], bits.feature),
-    chroma_step=step(color[:, 1:] if color.shape[1] > 1 else color,
-                     bits.feature),
-    other_step=step(feature[:, 3:] if feature.shape[1] > 3 else feature,
-                    bits.feature),
+    chroma_step=step(
+      color[:, 1:] if color.shape[1] > 1 else color, bits.feature
+    ),
+    other_step=step(
+      feature[:, 3:] if feature.shape[1] > 3 else feature, bits.feature
+    ),
   )

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 
-import chex
 import jax
 import jax.numpy as jnp
 
@@ -74,6 +73,15 @@ def _rasterize_bwd(spec, size, saved, cotangent):
 _rasterize.defvjp(_rasterize_fwd, _rasterize_bwd)
 
 
+def _check_shapes(splats: Splats) -> None:
+  n = splats.mean.shape[0]
+  channels = splats.feature.shape[-1] if splats.feature.ndim else 0
+  wanted = Splats((n, 2), (n, 3), (n,), (n, channels))
+  for name, leaf, shape in zip(splats._fields, splats, wanted, strict=True):
+    if leaf.shape != shape:
+      raise ValueError(f"splats.{name} must be {shape}, got {leaf.shape}")
+
+
 def rasterize(
   splats: Splats,
   bins: TileBins,
@@ -99,13 +107,10 @@ def rasterize(
     ValueError: Shapes do not fit together.
     NotImplementedError: The backend asked for cannot serve.
   """
-  num_gaussians = splats.mean.shape[0]
+  splats = jax.tree.map(jnp.asarray, splats)
   if height < 1 or width < 1:
     raise ValueError(f"size must be at least 1x1, got {height}x{width}")
-  chex.assert_shape(splats.mean, (num_gaussians, 2))
-  chex.assert_shape(splats.conic, (num_gaussians, 3))
-  chex.assert_shape(splats.log_weight, (num_gaussians,))
-  chex.assert_shape(splats.feature, (num_gaussians, None))
+  _check_shapes(splats)
   spec = resolve_backend(spec)
   image = _rasterize(spec, (height, width), splats, bins)
   return RenderOutput(image=image, dropped=bins.dropped)
@@ -120,7 +125,6 @@ def render(
   scale: float = 1.0,
   offset: tuple[float, float] = (0.0, 0.0),
   spec: RasterSpec | None = None,
-  pair_limit: int = 2**30,
 ) -> RenderOutput:
   """Draws 2D Gaussians: project, bin, rasterize.
 
@@ -136,13 +140,12 @@ def render(
     scale: Output pixels per fitted pixel.
     offset: (x, y) of the window's corner in output pixels.
     spec: RasterSpec() when None.
-    pair_limit: Most tile-splat pairs to make room for.
 
   Returns:
     RenderOutput with an image (height, width, C), not clipped.
 
   Raises:
-    ValueError: There are more pairs than `pair_limit`.
+    ValueError: There are more pairs than int32 can index.
   """
   spec = resolve_backend(spec or RasterSpec())
   traced = any(
@@ -150,20 +153,42 @@ def render(
     for leaf in jax.tree.leaves((gaussians, active))
   )
   if not traced and spec.max_pairs == 0:
-    pairs = _count(gaussians, active, height, width, scale, offset, spec)
-    spec = with_room_for(spec, float(pairs), pair_limit)
+    pairs = pairs_of(
+      gaussians,
+      height=height,
+      width=width,
+      active=active,
+      scale=scale,
+      offset=offset,
+      spec=spec,
+    )
+    spec = _with_room_for(spec, pairs)
   return _render(gaussians, active, height, width, scale, offset, spec)
 
 
-def with_room_for(spec: RasterSpec, pairs: float, limit: int) -> RasterSpec:
+def pairs_of(
+  gaussians: Gaussians2D,
+  *,
+  height: int,
+  width: int,
+  active: jax.Array | None = None,
+  scale: float = 1.0,
+  offset: tuple[float, float] = (0.0, 0.0),
+  spec: RasterSpec,
+) -> float:
+  """How many tile-splat pairs `render` with these arguments has to list."""
+  return float(_count(gaussians, active, height, width, scale, offset, spec))
+
+
+def _with_room_for(spec: RasterSpec, pairs: float) -> RasterSpec:
   """The spec with a capacity of the next power of two over `pairs`.
 
   Raises:
-    ValueError: There are more than `limit`.
+    ValueError: There are more than int32 can index.
   """
-  if pairs > limit:
+  if pairs > 2**30:
     raise ValueError(
-      f"the splats touch {pairs:.3g} tiles in all, over the limit of {limit}"
+      f"the splats touch {pairs:.3g} tiles in all, over the limit of {2**30}"
     )
   capacity = 1024
   while capacity < pairs:

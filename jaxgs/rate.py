@@ -19,8 +19,10 @@ def _coded_bits_host(header: codec.Header, symbols, active) -> np.ndarray:
   trailing = codec.Symbols(2, 2, 1, 1, 2)
   lead = np.broadcast_shapes(
     active.shape[:-1],
-    *(leaf.shape[: leaf.ndim - n] for leaf, n in zip(symbols, trailing,
-                                                     strict=True)),
+    *(
+      leaf.shape[: leaf.ndim - n]
+      for leaf, n in zip(symbols, trailing, strict=True)
+    ),
   )
 
   def flat(leaf, n):

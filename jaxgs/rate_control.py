@@ -148,8 +148,14 @@ def _refine(job, state, key, coarseness, num_bytes, tolerance, report) -> bytes:
     quant = dataclasses.replace(job.config.quant, coarseness=coarseness)
     lattice = job.lattice(state, quant)
     state = fit_image(
-      key, job.target, fit, lattice=lattice, transform=job.transform,
-      state=state, until=until, report=report,
+      key,
+      job.target,
+      fit,
+      lattice=lattice,
+      transform=job.transform,
+      state=state,
+      until=until,
+      report=report,
     )
     data = encode_state(state, job.header(lattice))[0]
     error = len(data) / num_bytes - 1
@@ -201,9 +207,7 @@ def compress_to_psnr(
   tried: dict[int, tuple[float, bytes]] = {}
   for _ in range(8):
     settings = _with_gaussians(config, n, coarseness=coarseness)
-    data = compress(
-      image, settings, key=key, report=report, **image_options
-    )
+    data = compress(image, settings, key=key, report=report, **image_options)
     reached = _psnr_db(image, data)
     tried[n] = reached, data
     if psnr_db <= reached <= psnr_db + slack_db:

@@ -58,6 +58,9 @@ def encode(header: Header, symbols: Symbols) -> bytes:
     header: a valid header.
     symbols: integer arrays of N splats on the header's lattice, in any order.
 
+  Returns:
+    The bytes; splats are in canonical order, see `order`.
+
   Raises:
     BitstreamError: a header field is not valid.
     ValueError: a symbol has a wrong shape or is out of range, or the set is so

@@ -23,6 +23,7 @@ VALUE_STEP_MAX = 1 << 20  # 16 nat, or 16 times the range of the image.
 # Index = code in the stream.
 BIT_DEPTHS = (8, 16, 32)  # 32 is reserved for floats.
 BLENDS = ("norm", "sum")
+EDGES = ("smooth", "sharp")
 COLOR_TRANSFORMS = ("none", "ycocg")
 
 
@@ -38,6 +39,7 @@ class Header:
     blend: "norm" or "sum".
     top_k: splats blended per pixel, 0 for all, 0..TOP_K_MAX.
     cutoff: the support ends at `exp(-cutoff / 256)`, 1..CUTOFF_MAX.
+    edge: "smooth" (that value is subtracted from the weights) or "sharp".
     epsilon: of the normalised blend, in 2**-24, 0..EPSILON_MAX.
     num_gaussians: N, 1..GAUSSIANS_MAX.
     color_transform: "none", or "ycocg" of the first three channels.
@@ -57,6 +59,7 @@ class Header:
   blend: str = "norm"
   top_k: int = 0
   cutoff: int = 9 * 256
+  edge: str = "smooth"
   epsilon: int = 0
   color_transform: str = "none"
   has_alpha: bool = False
@@ -102,6 +105,7 @@ def validate_header(header: Header) -> None:
   choices = [
     ("bit_depth", header.bit_depth, BIT_DEPTHS[:2]),
     ("blend", header.blend, BLENDS),
+    ("edge", header.edge, EDGES),
     ("color_transform", header.color_transform, COLOR_TRANSFORMS),
     ("has_alpha", header.has_alpha, (False, True)),
   ]
@@ -126,7 +130,7 @@ def encode_header(header: Header) -> bytes:
   """Returns the header section's payload.
 
   Flags in one byte: bits 0-1 bit depth, 2 blend, 3 colour transform, 4 alpha,
-  5 gamma is present; then varints.
+  5 gamma is present, 6 edge; then varints.
 
   Args:
     header: a valid header.
@@ -143,6 +147,7 @@ def encode_header(header: Header) -> bytes:
     | COLOR_TRANSFORMS.index(header.color_transform) << 3
     | int(header.has_alpha) << 4
     | int(has_gamma) << 5
+    | EDGES.index(header.edge) << 6
   )
   values = [
     header.height,
@@ -174,7 +179,7 @@ def decode_header(payload: bytes) -> Header:
   """
   reader = ByteReader(payload, "header")
   flags = reader.byte("flags")
-  if flags >> 6 or flags & 3 >= len(BIT_DEPTHS):
+  if flags >> 7 or flags & 3 >= len(BIT_DEPTHS):
     raise reader.error(f"flags {flags:#x} are not known")
   height = reader.varint("height", 1, SIZE_MAX)
   width = reader.varint("width", 1, SIZE_MAX)
@@ -212,6 +217,7 @@ def decode_header(payload: bytes) -> Header:
     blend=BLENDS[flags >> 2 & 1],
     top_k=top_k,
     cutoff=cutoff,
+    edge=EDGES[flags >> 6 & 1],
     epsilon=epsilon,
     color_transform=COLOR_TRANSFORMS[flags >> 3 & 1],
     has_alpha=bool(flags >> 4 & 1),

@@ -7,13 +7,14 @@ from jaxgs.io.files import (
   write_atomic,
 )
 from jaxgs.io.read import MAX_SIDE_PX, Image, read_image
-from jaxgs.io.write import write_image
+from jaxgs.io.write import check_format, write_image
 
 __all__ = [
   "IMAGE_SUFFIXES",
   "MAX_SIDE_PX",
   "Image",
   "ImageError",
+  "check_format",
   "check_writable",
   "read_image",
   "write_atomic",

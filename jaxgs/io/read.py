@@ -1,9 +1,10 @@
 """Image files to float32 arrays.
 
-The format is taken from the content, never from the suffix. PNG goes through
-imagecodecs (Pillow has no 16-bit RGB and fills a PNG that is cut short with
-zeros), TIFF through tifffile, the others through Pillow. Colour profiles are
-ignored: the stored values are what is read.
+The format is taken from the content, never from the suffix. JPEG, WebP and BMP
+go through imageio. PNG goes to imagecodecs (imageio's Pillow has no 16-bit RGB
+and fills a PNG that is cut short with zeros), TIFF to tifffile (imageio does
+not tell where tags and pixels lie, by which a TIFF that is cut short is
+known). Colour profiles are ignored: the stored values are what is read.
 """
 
 import io
@@ -66,7 +67,7 @@ def read_image(path: str | os.PathLike) -> Image:
       elif kind == "TIFF":
         samples, peak, orientation = _decode_tiff(path, data)
       else:
-        samples, peak, orientation = _decode_pillow(path, data, kind)
+        samples, peak, orientation = _decode_imageio(path, data, kind)
   except ImageError:
     raise
   # Any type: on damaged files decoders raise whatever their parsing trips on
@@ -178,40 +179,44 @@ def _read_orientation(exif: bytes) -> int:
     return 1
 
 
-def _decode_pillow(
+def _decode_imageio(
   path: str | os.PathLike, data: bytes, kind: str
 ) -> tuple[np.ndarray, int, int]:
+  import imageio.v3 as iio
   import PIL.Image
 
   if kind == "BMP":
     _check_bmp(path, data)
   try:
-    image = PIL.Image.open(io.BytesIO(data), formats=[kind])
-  except PIL.UnidentifiedImageError as error:
-    # Its text shows only the address of the buffer.
-    raise ImageError(path, f"truncated or damaged {kind}") from error
-  except PIL.Image.DecompressionBombError as error:
-    limit = f"{MAX_SIDE_PX}x{MAX_SIDE_PX}"
-    raise ImageError(path, f"larger than {limit}") from error
-  with image:
-    _check_size(path, *image.size)
-    num_frames = getattr(image, "n_frames", 1)
-    # MPO is a JPEG with further views or a gain map behind it, no animation.
-    if num_frames > 1 and image.format != "MPO":
+    file = iio.imopen(data, "r", plugin="pillow")
+  except OSError as error:
+    # imageio's own text names no reason.
+    cause = error.__cause__ or error
+    if isinstance(cause, PIL.Image.DecompressionBombError):
+      limit = f"{MAX_SIDE_PX}x{MAX_SIDE_PX}"
+      raise ImageError(path, f"larger than {limit}") from error
+    raise cause from None
+  with file:
+    num_frames, height, width, *rest = file.properties(index=...).shape
+    _check_size(path, width, height)
+    # A JPEG of several frames is an MPO: further views or a gain map behind
+    # the picture, no animation.
+    if num_frames > 1 and kind != "JPEG":
       raise ImageError(path, f"animated: {num_frames} frames")
-    orientation = _read_orientation(image.info.get("exif", b""))
-    if image.mode == "P":
-      mode = "RGBA" if "transparency" in image.info else "RGB"
-    else:
-      mode = {"1": "L", "CMYK": "RGB", "RGBX": "RGB"}.get(
-        image.mode, image.mode
-      )
-    if mode not in ("L", "LA", "RGB", "RGBA"):
-      raise ImageError(path, f"{kind} mode {mode} is not supported")
-    samples = np.asarray(image.convert(mode))
+    # Damaged metadata is no reason to refuse a picture that is whole. Pillow
+    # complains once; `read` then goes on without it.
+    try:
+      exif = file.metadata(index=0).get("exif", b"")
+    except Exception:
+      exif = b""
+    num_channels = rest[0] if rest else 1
+    if kind == "JPEG" and num_channels == 4:
+      num_channels = 3  # CMYK.
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[num_channels]
+    samples = file.read(index=0, mode=mode)
   if samples.ndim == 2:
     samples = samples[..., None]
-  return samples, 255, orientation
+  return samples, 255, _read_orientation(exif)
 
 
 def _check_bmp(path: str | os.PathLike, data: bytes) -> None:

@@ -1,6 +1,5 @@
 """Arrays to image files."""
 
-import io
 import os
 
 import numpy as np
@@ -14,6 +13,42 @@ from jaxgs.io.files import (
 
 _NO_ALPHA = (".jpg", ".jpeg", ".bmp")
 _HAS_16_BITS = (".png", ".tif", ".tiff")
+# 14 bits in the header of WebP; libjpeg's JPEG_MAX_DIMENSION.
+_MAX_SIDE_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
+
+
+def check_format(
+  path: str | os.PathLike, shape: tuple[int, int, int], *, has_alpha: bool
+) -> None:
+  """Checks that an image file can hold a picture, before it is drawn.
+
+  Args:
+    path: the file to be written; the suffix chooses the format.
+    shape: (H, W, C) of the picture.
+    has_alpha: the last channel is alpha.
+
+  Raises:
+    ImageError: an unknown suffix, no pixels, sides that are too long, or
+      channels that the format does not have.
+  """
+  suffix = check_suffix(path, IMAGE_SUFFIXES)
+  height, width, num_channels = shape
+  if not (height and width):
+    raise ImageError(path, f"zero-sized image, {width}x{height}")
+  if num_channels not in (2, 4) if has_alpha else num_channels not in (1, 3):
+    word = "with" if has_alpha else "without"
+    raise ImageError(
+      path,
+      f"{num_channels} channels {word} alpha, expected 1 or 3 (2 or 4 with"
+      " alpha)",
+    )
+  if has_alpha and suffix in _NO_ALPHA:
+    raise ImageError(path, f"{suffix} cannot store alpha")
+  most = _MAX_SIDE_PX.get(suffix, max(height, width))
+  if max(height, width) > most:
+    raise ImageError(
+      path, f"{width}x{height} is larger than {suffix}'s {most}x{most}"
+    )
 
 
 def write_image(
@@ -46,13 +81,16 @@ def write_image(
       suffix, alpha in a format without it, or a file that cannot be written.
       An existing file is then as it was.
   """
-  suffix = check_suffix(path, IMAGE_SUFFIXES)
   pixels = np.asarray(pixels)
-  _check_pixels(path, pixels, bit_depth, has_alpha)
+  if pixels.ndim != 3:
+    raise ImageError(
+      path, f"pixels of shape {pixels.shape}, expected (H, W, C)"
+    )
+  check_format(path, pixels.shape, has_alpha=has_alpha)
+  suffix = check_suffix(path, IMAGE_SUFFIXES)
+  _check_pixels(path, pixels, bit_depth)
   if not 1 <= jpeg_quality <= 100:
     raise ImageError(path, f"jpeg_quality {jpeg_quality}, expected 1 to 100")
-  if has_alpha and suffix in _NO_ALPHA:
-    raise ImageError(path, f"{suffix} cannot store alpha")
   wide = bit_depth == 16 and suffix in _HAS_16_BITS
   samples = _quantise(pixels, np.uint16 if wide else np.uint8)
   try:
@@ -64,23 +102,13 @@ def write_image(
 
 
 def _check_pixels(
-  path: str | os.PathLike, pixels: np.ndarray, bit_depth: int, has_alpha: bool
+  path: str | os.PathLike, pixels: np.ndarray, bit_depth: int
 ) -> None:
   if bit_depth not in (8, 16):
     raise ImageError(path, f"bit_depth {bit_depth}, expected 8 or 16")
-  if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-    raise ImageError(
-      path, f"pixels of shape {pixels.shape}, expected (H, W, 1 to 4)"
-    )
-  if not pixels.size:
-    raise ImageError(path, f"zero-sized image, shape {pixels.shape}")
   if not np.issubdtype(pixels.dtype, np.floating):
     # Integers in 0..255 would all be clipped to white.
     raise ImageError(path, f"pixels of {pixels.dtype}, expected floats")
-  if has_alpha != (pixels.shape[2] in (2, 4)):
-    raise ImageError(
-      path, f"has_alpha={has_alpha} with {pixels.shape[2]} channels"
-    )
   if not np.isfinite(pixels).all():
     raise ImageError(path, "NaN or infinite pixels")
 
@@ -97,16 +125,17 @@ def _encode(samples: np.ndarray, suffix: str, jpeg_quality: int) -> bytes:
   if num_channels == 1:
     samples = samples[..., 0]
   if suffix == ".png":
+    # Pillow, and with it imageio, has no 16-bit RGB.
     import imagecodecs
 
     return imagecodecs.png_encode(samples)
-  buffer = io.BytesIO()
-  if suffix in (".tif", ".tiff"):
-    import tifffile
+  import imageio.v3 as iio
 
-    tifffile.imwrite(
-      buffer,
+  if suffix in (".tif", ".tiff"):
+    return iio.imwrite(
+      "<bytes>",
       samples,
+      plugin="tifffile",
       photometric="minisblack" if num_channels < 3 else "rgb",
       # Without these a small picture is taken for a stack of pages.
       planarconfig=None if num_channels == 1 else "contig",
@@ -115,16 +144,17 @@ def _encode(samples: np.ndarray, suffix: str, jpeg_quality: int) -> bytes:
       predictor=True,
       metadata=None,
     )
-    return buffer.getvalue()
-  import PIL.Image
-
-  mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[num_channels]
-  image = PIL.Image.frombytes(mode, samples.shape[1::-1], samples.tobytes())
+  options = {}
   if suffix == ".webp":
-    image = image.convert("RGBA" if num_channels in (2, 4) else "RGB")
-    image.save(buffer, "WEBP", lossless=True, exact=True)
-  elif suffix == ".bmp":
-    image.save(buffer, "BMP")
-  else:
-    image.save(buffer, "JPEG", quality=jpeg_quality, subsampling=0)
-  return buffer.getvalue()
+    options = {"lossless": True, "exact": True}
+  elif suffix in (".jpg", ".jpeg"):
+    options = {"quality": jpeg_quality, "subsampling": 0}
+  # Left to guess, imageio takes a narrow grey picture for a stack of pictures.
+  return iio.imwrite(
+    "<bytes>",
+    samples,
+    plugin="pillow",
+    extension=suffix,
+    is_batch=False,
+    **options,
+  )

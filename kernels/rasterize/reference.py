@@ -68,6 +68,7 @@ def draw(spec: RasterSpec, size: tuple[int, int], splats: Splats) -> jax.Array:
     (H, W, C) in the dtype of the splats.
   """
   height, width = size
+  splats = jax.tree.map(jnp.asarray, splats)
   rows = jnp.arange(height, dtype=splats.mean.dtype) + 0.5
   return jax.lax.map(lambda y: _row(spec, width, splats, y), rows)
 

@@ -97,12 +97,12 @@ def _block(spec: RasterSpec, splats: Splats, bins: TileBins, group, index):
   Raw weights are exp(b - e), 0 past the end of a list.
   """
   place = index * _BLOCK + jnp.arange(_BLOCK, dtype=jnp.int32)
-  slot = group.start[:, None] + place
+  slot = group.start[:, None] + place[None]
   ids = bins.ids[jnp.minimum(slot, bins.ids.shape[0] - 1)]
-  listed = place < group.length[:, None]
+  listed = place[None] < group.length[:, None]
   log_weight = jnp.where(listed, splats.log_weight[ids], -jnp.inf)
   local = splats.mean[ids] - group.centre[:, None]
-  x, y = _pixels(spec)
+  x, y = (side[None, None] for side in _pixels(spec))
   e = evaluate_conic(
     splats.conic[ids][:, :, None], x - local[..., :1], y - local[..., 1:]
   )
@@ -245,7 +245,7 @@ def _pair_gradients(spec, splats, ids, local, raw, kept, scaled, offset):
     d mean (2), d conic (3), d log_weight, d feature (C) side by side.
   """
   d_weight = jnp.einsum("gqc,glc->glq", scaled, splats.feature[ids])
-  d_weight = (d_weight - offset[:, None]) * (kept > 0)
+  d_weight = jnp.where(kept > 0, d_weight - offset[:, None], 0.0)
   d_feature = jnp.einsum("glq,gqc->glc", kept, scaled)
   # dw/de = -exp(b - e) = -dw/db; the subtracted tau is constant.
   d_exponent = -d_weight * raw

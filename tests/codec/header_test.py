@@ -18,6 +18,7 @@ FULL = codec.Header(
   bit_depth=16,
   blend="sum",
   top_k=255,
+  edge="sharp",
   cutoff=65535,
   epsilon=(1 << 32) - 1,
   color_transform="ycocg",
@@ -103,6 +104,6 @@ def test_fields_that_do_not_fit_together():
 
 def test_bad_bytes():
   data = encode_header(HEADER)
-  for flags in (3, 2, 64, 128):
+  for flags in (3, 2, 128):
     with pytest.raises(codec.BitstreamError, match=r"flags|bit_depth"):
       decode_header(bytes([flags]) + data[1:])

@@ -1,0 +1,1 @@
+"""Settings of the experiments; each file has a `get_config`."""

@@ -1,0 +1,92 @@
+"""Turns one image into a .jgs file, with a record of how the fit went.
+
+Kill it at any moment and start it again: it goes on from its checkpoint and
+ends with the same file.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import jax
+from absl import flags, logging
+from ml_collections import config_flags
+
+from experiments import command, record, workdir
+from jaxgs.checkpoint import (
+  begin,
+  fingerprint_of,
+  fit_with_checkpoints,
+  load_checkpoint,
+)
+from jaxgs.compress import Job
+from jaxgs.config import CompressConfig, config_from_dict
+from jaxgs.io import read_image
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Settings: configs/image.py.", lock_config=True
+)
+_IMAGE = flags.DEFINE_string("image", None, "PNG, JPEG, WebP, BMP or TIFF.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all it writes.")
+
+
+def run(settings: Mapping, image: str, path: pathlib.Path) -> dict:
+  """Fits, or goes on with a fit that was interrupted, and writes the result.
+
+  Args:
+    settings: As in `configs/image.py`, plain nested dicts.
+    image: Path of the image.
+    path: The folder, made if it does not exist. Gets config.json,
+      metrics.jsonl, pictures/, checkpoint.npz, and at the end image.jgs and
+      decoded.png.
+
+  Returns:
+    The last line of the metrics.
+
+  Raises:
+    ValueError: A setting or the image is bad, or the folder holds another run.
+    OSError: The folder cannot be made, read or written.
+  """
+  fields = dict(settings)
+  options = config_from_dict(workdir.RunConfig, fields.pop("run", {}))
+  config = config_from_dict(CompressConfig, fields)
+  workdir.check_steps(config.fit, options)
+  picture = read_image(image)
+  job = Job.of(
+    picture.pixels,
+    config,
+    bit_depth=picture.bit_depth,
+    has_alpha=picture.has_alpha,
+  )
+  key = jax.random.key(options.seed)
+  start = begin(key, job)
+
+  fields = dataclasses.asdict(config) | {"run": dataclasses.asdict(options)}
+  fingerprint = fingerprint_of(fields, job.image)
+  workdir.claim(path, fields, image, fingerprint)
+  saved = path / "checkpoint.npz"
+  if saved.exists():
+    start = load_checkpoint(saved, start.state, fingerprint=fingerprint)
+    logging.info("%s: going on from step %d", path, int(start.state.step))
+  with record.Recorder(job, options, path, int(start.state.step)) as recorder:
+    end = fit_with_checkpoints(
+      key,
+      job,
+      start,
+      saved,
+      fingerprint=fingerprint,
+      every_steps=options.save_every_steps,
+      report=recorder.report,
+    )
+  return record.write_results(job, end, path, recorder.seconds)
+
+
+def main() -> None:
+  """Runs with the flags."""
+  settings = _CONFIG.value.to_dict()
+  line = run(settings, _IMAGE.value, pathlib.Path(_WORKDIR.value))
+  logging.info("%s", ", ".join(f"{k} {v:.6g}" for k, v in line.items()))
+
+
+if __name__ == "__main__":
+  command.launch(main, ("config", "image", "workdir"))

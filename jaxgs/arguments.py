@@ -1,0 +1,140 @@
+"""The arguments of the `jaxgs` command."""
+
+import argparse
+import importlib.metadata
+
+from jaxgs.config import PRESET_STEPS
+
+
+class _Parser(argparse.ArgumentParser):
+  """An ArgumentParser that reports a mistake in one line."""
+
+  def __init__(self, **options):
+    # An abbreviation would change its meaning with the next option's name.
+    super().__init__(allow_abbrev=False, **options)
+
+  def error(self, message: str):
+    self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def _number(kind: type, low: float, high: float):
+  """A parser of numbers from low to high."""
+
+  def parse(text: str):
+    value = kind(text)
+    if not low <= value <= high:  # True for NaN too.
+      raise argparse.ArgumentTypeError(f"must be {low} to {high}, got {text}")
+    return value
+
+  parse.__name__ = kind.__name__  # argparse names it in its messages.
+  return parse
+
+
+def _window(text: str) -> tuple[int, int, int, int]:
+  try:
+    x, y, w, h = (int(part) for part in text.split(","))
+  except ValueError:
+    raise argparse.ArgumentTypeError(
+      f"must be x,y,width,height in whole pixels, got {text!r}"
+    ) from None
+  return x, y, w, h
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """The parser; its result has `command` and that command's arguments."""
+  parser = _Parser(
+    prog="jaxgs", description="Images as 2D Gaussians in small files."
+  )
+  version = importlib.metadata.version("jaxgs")
+  parser.add_argument("--version", action="version", version=f"jaxgs {version}")
+  commands = parser.add_subparsers(dest="command", required=True)
+  encode = commands.add_parser("encode", help="an image to a .jgs file")
+  _add_encode_arguments(encode)
+  decode = commands.add_parser("decode", help="a .jgs file to an image")
+  _add_decode_arguments(decode)
+
+  info = commands.add_parser("info", help="what is in a .jgs file")
+  info.add_argument("input", metavar="FILE", help="the .jgs file")
+  info.add_argument("--json", action="store_true", help="report as JSON")
+
+  compare = commands.add_parser("eval", help="how close a picture is")
+  compare.add_argument("reference", metavar="REF", help="an image")
+  compare.add_argument("input", metavar="FILE", help="a .jgs file or an image")
+  compare.add_argument("--json", action="store_true", help="report as JSON")
+  return parser
+
+
+def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "input", metavar="IN", help="PNG, JPEG, WebP, BMP or TIFF"
+  )
+  parser.add_argument("output", metavar="OUT.jgs", help="the file to write")
+  target = parser.add_mutually_exclusive_group()
+  target.add_argument(
+    "--num_gaussians",
+    type=_number(int, 1, 1 << 24),  # The most that a file can hold.
+    metavar="N",
+    help="how many Gaussians (default: one per 80 pixels, at least 16)",
+  )
+  target.add_argument(
+    "--bpp",
+    type=_number(float, 1e-4, 1e3),
+    metavar="B",
+    help="size of the file in bits per pixel, to within 3 %%",
+  )
+  target.add_argument(
+    "--psnr",
+    type=_number(float, 1, 100),
+    metavar="P",
+    help="least PSNR in dB; fits several times",
+  )
+  steps = ", ".join(f"{name} {count}" for name, count in PRESET_STEPS.items())
+  parser.add_argument(
+    "--preset",
+    choices=list(PRESET_STEPS),
+    default="default",
+    help=f"how many steps to optimise: {steps}",
+  )
+  parser.add_argument(
+    "--steps",
+    type=_number(int, 1, 2**31 - 1),
+    metavar="S",
+    help="this many steps, whatever the preset",
+  )
+  parser.add_argument(
+    "--seed",
+    type=_number(int, 0, 2**32 - 1),  # jax drops higher bits in silence.
+    metavar="K",
+    default=0,
+    help="of the random start (default: 0)",
+  )
+  parser.add_argument(
+    "--json", action="store_true", help="report as JSON, without progress"
+  )
+
+
+def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("input", metavar="IN.jgs", help="the file to read")
+  parser.add_argument(
+    "output", metavar="OUT", help="PNG, JPEG, WebP, BMP or TIFF, by its suffix"
+  )
+  size = parser.add_mutually_exclusive_group()
+  size.add_argument(
+    "--height",
+    type=_number(int, 1, 65536),
+    metavar="H",
+    help="rows of the whole picture; the width follows",
+  )
+  size.add_argument(
+    "--scale",
+    type=_number(float, 1e-4, 1e4),
+    metavar="R",
+    default=1.0,
+    help="output pixels per stored pixel (default: 1)",
+  )
+  parser.add_argument(
+    "--crop",
+    type=_window,
+    metavar="X,Y,W,H",
+    help="only this window of the scaled picture",
+  )

@@ -1,0 +1,112 @@
+"""Conventions of the public API, by reflection."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+import types
+
+import pytest
+
+import jaxgs
+
+# Arrays, states and configs that may be passed by position.
+POSITIONAL = {
+  "key",
+  "image",
+  "images",
+  "num_gaussians",
+  "gaussians",
+  "splats",
+  "bins",
+  "state",
+  "config",
+  "symbols",
+  "header",
+  "data",
+  "lattice",
+  "num_bytes",
+  "psnr_db",
+  "channels",
+  "transform",
+  "name",
+  "a",
+  "b",
+}
+
+
+def public(kind):
+  found = {
+    name: value
+    for module in (jaxgs, jaxgs.metrics)
+    for name in module.__all__
+    if isinstance(value := getattr(module, name), kind)
+  }
+  return {name: inspect.unwrap(value) for name, value in found.items()}
+
+
+FUNCTIONS = {
+  name: value
+  for name, value in public(object).items()
+  if inspect.isfunction(value)
+}
+CLASSES = public(type)
+
+
+def test_there_is_an_api_to_check():
+  assert len(FUNCTIONS) > 20
+  assert len(CLASSES) > 10
+
+
+def test_exports_are_sorted_unique_and_complete():
+  assert jaxgs.__all__ == sorted(set(jaxgs.__all__))
+  for name, value in vars(jaxgs).items():
+    if name.startswith("_") or isinstance(value, types.ModuleType):
+      continue
+    assert name in jaxgs.__all__, name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name):
+  function = FUNCTIONS[name]
+  doc = inspect.getdoc(function)
+  assert doc, "no docstring"
+  parameters = list(inspect.signature(function).parameters.values())
+  if parameters:
+    assert "Args:" in doc
+  assert "Returns:" in doc
+  seen = [p.name for p in parameters]
+  empty = inspect.Parameter.empty
+  if "key" in seen and parameters[seen.index("key")].default is empty:
+    assert seen[0] == "key", "a required key comes first"
+  for parameter in parameters:
+    if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+      continue
+    assert f"{parameter.name}:" in doc, f"{parameter.name} is not documented"
+    if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+      assert parameter.name in POSITIONAL, f"{parameter.name}: keyword-only"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_class(name):
+  cls = CLASSES[name]
+  doc = inspect.getdoc(cls)
+  assert doc, "no docstring"
+  fields = getattr(cls, "_fields", ())
+  if dataclasses.is_dataclass(cls):
+    fields = [f.name for f in dataclasses.fields(cls)]
+    assert cls.__dataclass_params__.frozen, "configs are hashable"
+  for field in fields:
+    assert field in doc, f"{field} is not documented"
+
+
+def test_import_loads_nothing_heavy():
+  code = (
+    "import sys, jaxgs; print([m for m in ('flax', 'triton', 'imageio', 'PIL',"
+    " 'tifffile', 'imagecodecs', 'matplotlib', 'tqdm', 'ml_collections')"
+    " if m in sys.modules])"
+  )
+  out = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert out.stdout.strip() == "[]"

@@ -1,0 +1,200 @@
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgs
+from jaxgs import optim
+from jaxgs.compress import fit_image
+from jaxgs.config import FitConfig, QuantConfig, RasterSpec
+from jaxgs.fit import default_rates, fit, fit_chunk, init_fit
+from jaxgs.quantize import device_lattice, lattice_of, quantize
+from tests.pictures import blobs, parrot
+
+SMALL = FitConfig(
+  num_gaussians=40,
+  num_steps=60,
+  chunk_steps=10,
+  growth_every=10,
+  growth_rounds=2,
+  raster=RasterSpec(max_pairs=2048),
+)
+
+
+def key(seed=0):
+  return jax.random.key(seed)
+
+
+def test_psnr_rises_and_all_gaussians_are_used():
+  result = fit(key(), blobs(0), SMALL)
+  assert result.psnr_db.shape == (6,)
+  assert result.psnr_db[-1] > result.psnr_db[0] + 5
+  assert result.active.all()
+  assert result.dropped == 0
+
+
+def test_three_at_once_are_three_apart():
+  images = jnp.stack([blobs(s) for s in range(3)])
+  keys = jax.random.split(key(), 3)
+  factors = jnp.array([0.5, 1.0, 1.5])
+  base = default_rates(SMALL, (24, 32))
+
+  def run(key, image, factor):
+    rates = jax.tree.map(lambda r: r * factor, base)
+    return fit(key, image, SMALL, rates=rates)
+
+  together = jax.vmap(run)(keys, images, factors)
+  for i in range(3):
+    alone = run(keys[i], images[i], factors[i])
+    np.testing.assert_allclose(together.psnr_db[i], alone.psnr_db, atol=0.1)
+    # Rounding differs between the programs, and 60 steps multiply it.
+    shift = np.abs(together.gaussians.mean[i] - alone.gaussians.mean)
+    assert np.median(shift) < 1e-2
+  # The learning rates did matter.
+  assert (
+    abs(together.psnr_db[0, 0] - fit(keys[0], images[0], SMALL).psnr_db[0])
+    > 0.05
+  )
+
+
+def test_growth_is_by_error_and_keeps_moments():
+  image = blobs(0)
+  config = dataclasses.replace(SMALL, growth_every=20)
+  state = init_fit(key(), image, config)
+  assert int(state.active.sum()) == config.num_initial == 20
+  before = fit_chunk(state, image, config)
+  after = fit_chunk(before, image, config)
+  assert int(before.active.sum()) == 20
+  assert int(after.active.sum()) == 30
+  grown = np.arange(40)[20:30]
+  # A third chunk without growth, for the moments.
+  assert (after.moments.mu.mean[:20] != 0).any()
+  assert (after.gaussians.log_scale[grown, 0] != 0).all()
+  more = fit_chunk(fit_chunk(after, image, config), image, config)
+  assert int(more.active.sum()) == 40
+
+
+def test_growth_goes_where_the_error_is():
+  # Half of the picture is flat and right from the start.
+  image = jnp.full((24, 32, 3), 0.5).at[:, 16:].set(blobs(1)[:, 16:])
+  config = dataclasses.replace(SMALL, growth_every=20)
+  state = init_fit(key(), image, config)
+  for _ in range(2):
+    state = fit_chunk(state, image, config)
+  fresh = state.gaussians.mean[20:30, 0]
+  assert (fresh > 14).sum() >= 8
+
+
+def test_one_trace_for_all_chunks():
+  image = blobs(0)
+  config = dataclasses.replace(SMALL, num_gaussians=41)
+  step = jax.jit(
+    chex.assert_max_traces(lambda s: fit_chunk(s, image, config), n=1)
+  )
+  state = init_fit(key(), image, config)
+  for _ in range(3):
+    state = step(state)
+  assert int(state.step) == 30
+
+
+def test_overflow_is_counted_and_the_host_makes_room():
+  image = blobs(0)
+  config = dataclasses.replace(SMALL, raster=RasterSpec(max_pairs=32))
+  assert fit(key(), image, config).dropped > 0
+  state = fit_image(key(), image, config)
+  roomy = fit_image(key(), image, SMALL)
+  assert state.dropped == 0
+  np.testing.assert_allclose(state.mse, roomy.mse, rtol=0.05)
+
+
+def test_padding_does_not_count():
+  image = blobs(0)
+  mask = jnp.zeros((24, 32)).at[:, :20].set(1.0)
+  garbage = jnp.where(mask[..., None] > 0, image, 7.0)
+  for config in (SMALL, dataclasses.replace(SMALL, l1=1.0, ssim=0.1, l2=0.0)):
+    a = fit(key(), image, config, mask=mask)
+    b = fit(key(), garbage, config, mask=mask)
+    np.testing.assert_allclose(a.psnr_db, b.psnr_db, atol=1e-3)
+
+
+def test_quantized_fit_beats_rounding_afterwards():
+  image = parrot()[40:100, 40:100]
+  config = FitConfig(
+    num_gaussians=80,
+    num_steps=150,
+    chunk_steps=25,
+    growth_every=25,
+    quantize_start=0.4,
+  )
+  coarse = QuantConfig(coarseness=4.0)
+  lattice = device_lattice(lattice_of(coarse, 3, "ycocg"))
+  round_off = functools.partial(
+    quantize, lattice=lattice, height=60, width=60, transform="ycocg"
+  )
+
+  def psnr_db(gaussians, active):
+    out = jaxgs.render(gaussians, height=60, width=60, active=active).image
+    return -10 * np.log10(np.mean((out - image) ** 2))
+
+  free = fit(key(), image, config)
+  trained = fit(key(), image, config, lattice=lattice, transform="ycocg")
+  afterwards = psnr_db(round_off(free.gaussians), free.active)
+  assert psnr_db(trained.gaussians, trained.active) > afterwards + 0.2
+  again = round_off(trained.gaussians)
+  for a, b in zip(trained.gaussians, again, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"scale_parameter": "inverse"},
+    {"scale_parameter": "linear"},
+    {"use_weight": False},
+    {"l1": 1.0, "l2": 0.0, "ssim": 0.1},
+    {"raster": RasterSpec(blend="sum", max_pairs=2048)},
+    {"init": "random", "growth_rounds": 0},
+  ],
+  ids=lambda c: next(iter(c)),
+)
+def test_options_fit_too(changes):
+  config = dataclasses.replace(SMALL, **changes)
+  result = fit(key(), blobs(0), config)
+  assert result.psnr_db[-1] > result.psnr_db[0] + 2
+  if changes.get("use_weight") is False:
+    np.testing.assert_array_equal(result.gaussians.log_weight, 0.0)
+
+
+def test_early_stop_lets_the_rates_fall():
+  image = jnp.full((24, 32, 3), 0.3)
+  config = dataclasses.replace(
+    SMALL, num_steps=400, stop_gain_db=30.0, stop_steps=20
+  )
+  state = fit_image(key(), image, config)
+  assert int(state.step) < 250
+  assert int(state.step) == int(state.decay_step) + 120
+
+
+def test_schedule():
+  config = FitConfig(num_steps=100, decay_start=0.6, decay_to=0.1)
+  factor = [
+    float(optim.schedule(jnp.int32(s), jnp.int32(60), config))
+    for s in (0, 60, 80, 100, 120)
+  ]
+  np.testing.assert_allclose(factor, [1, 1, 0.55, 0.1, 0.1], atol=1e-6)
+
+
+def test_bad_arguments():
+  image = blobs(0)
+  with pytest.raises(ValueError, match="num_gaussians must be"):
+    fit(key(), image, dataclasses.replace(SMALL, num_gaussians=24 * 32 + 1))
+  with pytest.raises(ValueError, match="growth_every must be"):
+    FitConfig(chunk_steps=100, growth_every=150)
+  with pytest.raises(ValueError, match="l1, l2, ssim"):
+    FitConfig(l2=0.0)
+  with pytest.raises(ValueError, match="method must be"):
+    jaxgs.init_gaussians(key(), image, 10, method="best")

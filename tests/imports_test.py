@@ -1,0 +1,84 @@
+"""Who may import whom: types, math, config <- kernels <- ... <- cli."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A module may import those of its own layer (without cycles: Python says) and
+# of the layers before it.
+LAYERS = [
+  {"types", "math", "config", "codec"},
+  {"binning", "project", "metrics", "io"},
+  {"kernels"},
+  {"rasterize", "losses", "quantize", "init", "optim", "rate"},
+  {"fit"},
+  {"compress", "checkpoint"},
+  {"rate_control"},
+  {"", "arguments", "cli"},
+]
+LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
+
+
+def module_of(path):
+  parts = path.relative_to(ROOT).with_suffix("").parts
+  if parts[0] == "kernels":
+    return "kernels"
+  return "" if parts[1:] == ("__init__",) else parts[1]
+
+
+def files():
+  return sorted([*ROOT.glob("jaxgs/**/*.py"), *ROOT.glob("kernels/**/*.py")])
+
+
+def imports(path):
+  """Dotted names that a file imports, within functions too."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{path}: relative import"
+      for alias in node.names:
+        yield f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize(
+  "path", files(), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_layers(path):
+  here = module_of(path)
+  assert here in LEVEL, "a new module: give it a layer"
+  for name in imports(path):
+    parts = name.split(".")
+    assert parts[0] not in ("kernels", "configs", "experiments", "tests"), name
+    if parts[0] != "jaxgs":
+      continue
+    there = parts[1] if parts[1] in LEVEL else ""
+    assert LEVEL[there] <= LEVEL[here], f"{here or 'jaxgs'} imports {name}"
+
+
+@pytest.mark.parametrize(
+  "path", sorted(ROOT.glob("jaxgs/codec/*.py")), ids=lambda p: p.name
+)
+def test_codec_imports_numpy_only(path):
+  import sys
+
+  allowed = sys.stdlib_module_names | {"numpy"}
+  for name in imports(path):
+    assert name.split(".")[0] in allowed or name.startswith("jaxgs.codec"), name
+
+
+@pytest.mark.parametrize(
+  "path", sorted(ROOT.glob("jaxgs/io/*.py")), ids=lambda p: p.name
+)
+def test_files_and_formats_know_no_jax(path):
+  assert not [n for n in imports(path) if n.split(".")[0] == "jax"]
+
+
+def test_backends_are_reached_through_the_table_only():
+  for path in files():
+    for name in imports(path):
+      if name.startswith("jaxgs.kernels.rasterize"):
+        raise AssertionError(f"{path.name} imports {name}")

@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgs import codec, coded_bits
+from jaxgs.config import QuantConfig
+from jaxgs.quantize import device_lattice, lattice_of, to_symbols
+from tests.kernels.scenes import random_gaussians
+
+LATTICE = lattice_of(QuantConfig(), 3, "ycocg")
+HEADER = codec.Header(
+  height=33,
+  width=41,
+  channels=3,
+  num_gaussians=60,
+  lattice=LATTICE,
+  color_transform="ycocg",
+)
+
+
+def symbols_of(seed):
+  gaussians = jax.tree.map(jnp.asarray, random_gaussians(seed))
+  return to_symbols(
+    gaussians, device_lattice(LATTICE), height=33, width=41, transform="ycocg"
+  )
+
+
+def true_bits(symbols, count=60):
+  arrays = jax.tree.map(lambda x: np.asarray(x)[:count], symbols)
+  header = codec.Header(
+    height=33,
+    width=41,
+    channels=3,
+    num_gaussians=count,
+    lattice=LATTICE,
+    color_transform="ycocg",
+  )
+  return 8 * len(codec.encode(header, arrays))
+
+
+def test_inside_jit():
+  got = jax.jit(lambda s: coded_bits(s, HEADER))(symbols_of(0))
+  assert got == true_bits(symbols_of(0))
+
+
+def test_batches():
+  scenes = [symbols_of(s) for s in range(4)]
+  many = jax.tree.map(lambda *x: jnp.stack(x), *scenes)
+  want = [true_bits(s) for s in scenes]
+  size = jax.vmap(lambda s: coded_bits(s, HEADER))
+  np.testing.assert_array_equal(size(many), want)
+  np.testing.assert_array_equal(jax.jit(size)(many), want)
+  square = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), many)
+  np.testing.assert_array_equal(
+    jax.vmap(size)(square), np.reshape(want, (2, 2))
+  )
+
+
+def test_batch_of_some_leaves_only():
+  scene = symbols_of(0)
+  angles = jnp.stack([scene.angle, jnp.zeros_like(scene.angle)])
+  got = jax.vmap(lambda angle: coded_bits(scene._replace(angle=angle), HEADER))(
+    angles
+  )
+  assert got[0] == true_bits(scene)
+  assert got[1] < got[0]
+
+
+def test_inactive_are_not_written():
+  active = jnp.arange(60) < 25
+  got = coded_bits(symbols_of(0), HEADER, active=active)
+  assert got == true_bits(symbols_of(0), 25)
+  assert coded_bits(symbols_of(0), HEADER, active=jnp.zeros(60, bool)) == 0
