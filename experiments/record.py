@@ -11,7 +11,7 @@ import tqdm
 from experiments.workdir import RunConfig, append_metrics, cut_metrics
 from jaxgs import metrics
 from jaxgs.checkpoint import Checkpoint
-from jaxgs.compress import Job, decompress, encode_state
+from jaxgs.compress import Job, decompress
 from jaxgs.fit import FitState
 from jaxgs.io import write_atomic, write_image
 from jaxgs.rasterize import render
@@ -103,7 +103,9 @@ def write_results(job: Job, end: Checkpoint, workdir: pathlib.Path, seconds):
   Returns:
     The line, a dict.
   """
-  data, header = encode_state(end.state, job.header(end.lattice))
+  state = end.state
+  data = job.encode(state.gaussians, state.active, end.lattice)
+  num_gaussians = int(state.active.sum())
   write_atomic(workdir / "image.jgs", data)
   pixels = decompress(data)
   decoded = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
@@ -122,9 +124,9 @@ def write_results(job: Job, end: Checkpoint, workdir: pathlib.Path, seconds):
     "ms_ssim": float(metrics.ms_ssim(image, decoded)),
     "unquantized_psnr_db": float(metrics.psnr(image, unrounded)),
     "bytes": len(data),
-    "bpp": 8 * len(data) / (header.height * header.width),
-    "num_gaussians": header.num_gaussians,
-    "bits_per_gaussian": 8 * len(data) / header.num_gaussians,
+    "bpp": 8 * len(data) / job.image[..., 0].size,
+    "num_gaussians": num_gaussians,
+    "bits_per_gaussian": 8 * len(data) / num_gaussians,
     "seconds": seconds,
   }
   append_metrics(workdir / "metrics.jsonl", line)

@@ -40,7 +40,6 @@ def default_max_pairs(num_gaussians: int, height: int, width: int, tile: int):
 
 def _tile_boxes(splats: Splats, height: int, width: int, spec: RasterSpec):
   """First tile and number of tiles of each splat's box: (N, 2) int32 each."""
-  rows, cols = num_tiles(height, width, spec.tile)
   reach = 2.0 * (spec.cutoff + splats.log_weight)
   half = math.half_extent(splats.conic, reach)
   # A tile counts when one of its pixel centres may be inside.
@@ -54,7 +53,7 @@ def _tile_boxes(splats: Splats, height: int, width: int, spec: RasterSpec):
   high = jnp.where(seen[:, None], jnp.clip(high, 0.0, last), 0.0)
   first = low.astype(jnp.int32) // spec.tile
   count = high.astype(jnp.int32) // spec.tile - first + 1
-  return first, jnp.where(seen[:, None], count, 0), cols
+  return first, jnp.where(seen[:, None], count, 0)
 
 
 def _reaches(splats: Splats, ids, tile_x, tile_y, tile: int, cutoff: float):
@@ -93,7 +92,7 @@ def count_pairs(
   Returns:
     () float32 (a sum of int32 could overflow).
   """
-  _, count, _ = _tile_boxes(splats, height, width, spec)
+  _, count = _tile_boxes(splats, height, width, spec)
   return jnp.sum(jnp.prod(count.astype(jnp.float32), axis=-1))
 
 
@@ -117,8 +116,8 @@ def bin_splats(
   max_pairs = spec.max_pairs or default_max_pairs(
     num_gaussians, height, width, spec.tile
   )
-  first, count, cols = _tile_boxes(splats, height, width, spec)
-  rows = num_tiles(height, width, spec.tile)[0]
+  first, count = _tile_boxes(splats, height, width, spec)
+  rows, cols = num_tiles(height, width, spec.tile)
   pairs = count[:, 0] * count[:, 1]
   wanted = jnp.sum(pairs.astype(jnp.float32))
   # Slots are dealt in order of the id; ends are clipped so that the sum of

@@ -168,7 +168,7 @@ def fit_with_checkpoints(
     report: Called with the state after every chunk of steps.
 
   Returns:
-    The end of the fit, for `encode_state`.
+    The end of the fit, for `Job.encode`.
 
   Raises:
     ImageError: A checkpoint cannot be written.

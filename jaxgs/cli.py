@@ -188,7 +188,6 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
 
 
 def _run_decode(args) -> _Report:
-
   check_writable(args.output)
   data, header = _read_jgs(args.input)
   _check_distinct(args.input, args.output)

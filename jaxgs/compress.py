@@ -219,29 +219,30 @@ def spec_of(header: codec.Header, backend: str = "auto") -> RasterSpec:
   )
 
 
-def encode_state(
-  state: FitState, header: codec.Header
-) -> tuple[bytes, codec.Header]:
-  """Rounds the active Gaussians of a fit and writes them.
+def encode_gaussians(
+  gaussians: Gaussians2D, active: jax.Array, header: codec.Header
+) -> bytes:
+  """Rounds the active Gaussians and writes them.
 
   Args:
-    state: A fit.
+    gaussians: N Gaussians.
+    active: (N,) bool.
     header: Lattice, size, transform; its number of Gaussians is replaced.
 
   Returns:
-    The file, and its header.
+    The file.
   """
-  active = np.asarray(state.active)
+  active = np.asarray(active)
   header = dataclasses.replace(header, num_gaussians=int(active.sum()))
   symbols = _to_symbols(
-    state.gaussians,
+    gaussians,
     device_lattice(header.lattice),
     height=header.height,
     width=header.width,
     transform=header.color_transform,
   )
   symbols = jax.tree.map(lambda leaf: np.asarray(leaf)[active], symbols)
-  return codec.encode(header, symbols), header
+  return codec.encode(header, symbols)
 
 
 _to_symbols = jax.jit(
@@ -297,7 +298,7 @@ def compress(
     state = fit(until=job.config.fit.quantize_step)
     lattice = job.lattice(state)
   state = fit(lattice=lattice, state=state)
-  return encode_state(state, job.header(lattice))[0]
+  return job.encode(state.gaussians, state.active, lattice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,6 +363,12 @@ class Job:
       bit_depth=self.bit_depth,
       has_alpha=self.has_alpha,
     )
+
+  def encode(
+    self, gaussians: Gaussians2D, active: jax.Array, lattice: codec.Lattice
+  ) -> bytes:
+    """The file of a fit of this image."""
+    return encode_gaussians(gaussians, active, self.header(lattice))
 
 
 def default_config(height: int, width: int) -> CompressConfig:

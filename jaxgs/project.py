@@ -1,4 +1,4 @@
-"""Gaussians to splats on the screen: the only module that knows the dimension."""
+"""Gaussians to splats on the screen: only this module knows the dimension."""
 
 import jax
 import jax.numpy as jnp

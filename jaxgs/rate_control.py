@@ -11,7 +11,6 @@ from jaxgs.compress import (
   Report,
   compress,
   decompress,
-  encode_state,
   fit_image,
 )
 from jaxgs.config import CompressConfig
@@ -110,7 +109,9 @@ def compress_to_size(
 
 def _size(job: Job, state, coarseness: float) -> int:
   quant = dataclasses.replace(job.config.quant, coarseness=coarseness)
-  return len(encode_state(state, job.header(job.lattice(state, quant)))[0])
+  return len(
+    job.encode(state.gaussians, state.active, job.lattice(state, quant))
+  )
 
 
 def _solve_coarseness(job: Job, state, num_bytes: int) -> tuple[float, int]:
@@ -157,7 +158,7 @@ def _refine(job, state, key, coarseness, num_bytes, tolerance, report) -> bytes:
       until=until,
       report=report,
     )
-    data = encode_state(state, job.header(lattice))[0]
+    data = job.encode(state.gaussians, state.active, lattice)
     error = len(data) / num_bytes - 1
     if until is None:
       if best is None or abs(error) < abs(len(best) / num_bytes - 1):

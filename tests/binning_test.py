@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import jax
 import numpy as np
@@ -43,7 +44,7 @@ def test_ids_ascend_within_a_tile():
   splats = project(random_gaussians(1, n=100))
   bins = bin_splats(splats, height=33, width=41, spec=SPEC)
   starts, ids = np.asarray(bins.starts), np.asarray(bins.ids)
-  for a, b in zip(starts[:-1], starts[1:], strict=True):
+  for a, b in itertools.pairwise(starts):
     assert (np.diff(ids[a:b]) > 0).all()
 
 

@@ -170,7 +170,7 @@ def test_bad_arguments():
     jaxgs.render(gaussians, height=0, width=4)
   splats = project(gaussians)
   bins = jaxgs.bin_splats(splats, height=8, width=8, spec=RasterSpec())
-  with pytest.raises(ValueError, match="splats.conic must be"):
+  with pytest.raises(ValueError, match=r"splats\.conic must be"):
     jaxgs.rasterize(
       splats._replace(conic=jnp.zeros((60, 2))),
       bins,
