@@ -97,9 +97,12 @@ def _is_jgs(path: str) -> bool:
     return False  # The reader of images says what is wrong.
 
 
-def _draw(data: bytes, **options) -> np.ndarray:
+def _draw(path: str, data: bytes, **options) -> np.ndarray:
   """A file's picture as float32 in [0, 1], of as many levels as it has."""
-  pixels = decompress(data, **options)
+  try:
+    pixels = decompress(data, **options)
+  except codec.BitstreamError as error:  # It would take too long to draw.
+    raise CliError(f"{path}: {error}") from error
   return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
@@ -151,7 +154,7 @@ def _run_encode(args) -> _Report:
   facts = {
     "file": args.output,
     **_sizes(data, codec.decode(data)[0]),
-    **_scores(image.pixels, _draw(data)),
+    **_scores(image.pixels, _draw(args.output, data)),
     "seconds": seconds,
   }
   return _Report(
@@ -206,7 +209,7 @@ def _run_decode(args) -> _Report:
   _check_backend(spec_of(header))
   write_image(
     args.output,
-    _draw(data, scale=scale, crop=(x, y, w, h)),
+    _draw(args.input, data, scale=scale, crop=(x, y, w, h)),
     bit_depth=header.bit_depth,
     has_alpha=header.has_alpha,
   )
@@ -276,7 +279,7 @@ def _run_eval(args) -> _Report:
     )
   if is_jgs:
     _check_backend(spec_of(header))
-    pixels = _draw(data)
+    pixels = _draw(args.input, data)
   facts = {
     "bytes": size,
     "bpp": 8 * size / (height * width),
