@@ -39,10 +39,10 @@ def get_config(quantizer: str = "steps") -> config_dict.ConfigDict:
   config = config_dict.ConfigDict(dataclasses.asdict(compress))
   fit = config.fit
 
-  # These follow an override of num_steps or chunk_steps. Growth in rounds of a
-  # tenth of the steps, in whole chunks: over after 40 %, as in `preset`.
+  # These follow an override of num_steps or chunk_steps. Eight rounds of growth
+  # over a fifth of the steps, in whole chunks, as in `preset`.
   steps, chunk = fit.get_ref("num_steps"), fit.get_ref("chunk_steps")
-  fit.growth_every = (steps + chunk * 10 - 1) // (chunk * 10) * chunk
+  fit.growth_every = (steps + chunk * 40 - 1) // (chunk * 40) * chunk
 
   config.run = config_dict.ConfigDict(dataclasses.asdict(RunConfig()))
   # A fixed one, so that two runs of a config give the same file.

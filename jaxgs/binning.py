@@ -119,14 +119,15 @@ def bin_splats(
   first, count = _tile_boxes(splats, height, width, spec)
   rows, cols = num_tiles(height, width, spec.tile)
   pairs = count[:, 0] * count[:, 1]
-  wanted = jnp.sum(pairs.astype(jnp.float32))
-  # Slots are dealt in order of the id; ends are clipped so that the sum of
-  # many huge splats cannot overflow.
-  ends = _saturating_cumsum(pairs, max_pairs)
-  begins = jnp.concatenate([jnp.zeros((1,), jnp.int32), ends[:-1]])
+  # The sum as floats cannot overflow: it takes out what int32 could not add
+  # up. What is left over the capacity is cut by the slots.
+  total = jnp.cumsum(pairs.astype(jnp.float32))
+  pairs = jnp.where(total <= 2.0 * max_pairs, pairs, 0)
+  ends = jnp.cumsum(pairs)
   slot = jnp.arange(max_pairs, dtype=jnp.int32)
-  marks = jnp.zeros((max_pairs,), jnp.int32).at[begins].add(1, mode="drop")
-  ids = jnp.clip(jnp.cumsum(marks) - 1, 0, num_gaussians - 1)
+  ids = jnp.searchsorted(ends, slot, side="right").astype(jnp.int32)
+  ids = jnp.minimum(ids, num_gaussians - 1)
+  begins = ends - pairs
   local = slot - begins[ids]
   across = jnp.maximum(count[ids, 0], 1)
   tile_x = first[ids, 0] + local % across
@@ -139,18 +140,9 @@ def bin_splats(
   starts = jnp.searchsorted(
     key, jnp.arange(rows * cols + 1, dtype=jnp.int32), side="left"
   )
-  dropped = jnp.maximum(wanted - max_pairs, 0.0)
+  dropped = jnp.maximum(total[-1] - max_pairs, 0.0)
   return TileBins(
     ids=ids,
     starts=starts.astype(jnp.int32),
     dropped=jnp.minimum(dropped, 2147483520.0).astype(jnp.int32),
   )
-
-
-def _saturating_cumsum(counts: jax.Array, limit: int) -> jax.Array:
-  """min(cumsum(counts), limit) without overflow of int32."""
-
-  def add(a, b):
-    return jnp.minimum(a + b, limit)
-
-  return jax.lax.associative_scan(add, jnp.minimum(counts, limit))

@@ -61,8 +61,8 @@ def fit_image(
     key: PRNG key.
     image: (H, W, C) float32 in [0, 1].
     config: Settings.
-    lattice: Quantise from `config.quantize_step` on (or from where an early
-      stop lets the rates fall).
+    lattice: Round from `config.quantize_step` on (or as long before the end,
+      if an early stop brings that forward).
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
     state: Go on from here instead of from the start.
@@ -88,7 +88,7 @@ def fit_image(
     )
     if step >= end:
       return state
-    turn = min(config.quantize_step, decay_step)
+    turn = decay_step + config.quantize_step - config.decay_step
     quantized = lattice is not None and step >= turn
     stops = [end] if quantized or lattice is None else [end, turn]
     chunk_end = step - step % config.chunk_steps + config.chunk_steps

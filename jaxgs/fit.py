@@ -19,9 +19,9 @@ from jaxgs.config import FitConfig
 from jaxgs.init import init_gaussians, place, spread
 from jaxgs.losses import image_loss
 from jaxgs.project import project
-from jaxgs.quantize import DeviceLattice, quantize
+from jaxgs.quantize import DeviceLattice, canonicalize, quantize
 from jaxgs.rasterize import rasterize, resolve_backend
-from jaxgs.types import Gaussians2D
+from jaxgs.types import Gaussians2D, RenderOutput
 
 
 class FitState(NamedTuple):
@@ -135,23 +135,51 @@ def draw(
   active: jax.Array,
   size: tuple[int, int],
   config: FitConfig,
-  lattice: DeviceLattice | None = None,
-  transform: str = "none",
-):
-  """Renders the state of a fit, through the quantiser if there is a lattice.
-
-  Returns:
-    RenderOutput of (height, width) = size.
-  """
+) -> RenderOutput:
+  """Renders the Gaussians of a fit at (height, width) = size."""
   height, width = size
-  if lattice is not None:
-    gaussians = quantize(
-      gaussians, lattice, height=height, width=width, transform=transform
-    )
   splats = project(gaussians, active=active)
   spec = config.raster
   bins = bin_splats(splats, height=height, width=width, spec=spec)
   return rasterize(splats, bins, height=height, width=width, spec=spec)
+
+
+# When the fields settle on the lattice, as shares of the quantised steps, and
+# the factor on their learning rates until they do. All at once, with
+# straight-through gradients, costs 0.5 to 0.75 dB more at the same lattice:
+# the fields that are still free make up for those that are not. Colours come
+# last, splat by splat. (Four Kodak images, N = 5000, 2000 steps, 49 bits per
+# splat: 0.43 dB lost; colours earlier, -0.1 dB; without the factors, -0.02.)
+_SETTLES_AT = Gaussians2D(
+  mean=0.4, log_scale=0.0, angle=0.2, log_weight=0.65, feature=0.7
+)
+_BOOST = Gaussians2D(
+  mean=1.0, log_scale=1.0, angle=1.0, log_weight=2.0, feature=2.0
+)
+
+
+def _settled(progress: jax.Array, num_gaussians: int) -> Gaussians2D:
+  """Which parameters are on the lattice: a bool (N,) or (N, 1) per field.
+
+  Args:
+    progress: () float32, share of the quantised steps done.
+    num_gaussians: N.
+  """
+  # The order of the splats: the golden ratio spreads it evenly over any range
+  # of indices, so over old and young splats alike.
+  index = jnp.arange(num_gaussians, dtype=jnp.float32)
+  rank = jnp.mod(index * 0.6180339887, 1.0)
+  last = (progress - _SETTLES_AT.feature) / (1.0 - _SETTLES_AT.feature)
+  masks = [
+    jnp.broadcast_to(progress >= start, (num_gaussians,))
+    for start in _SETTLES_AT[:-1]
+  ]
+  masks = Gaussians2D(*masks, rank < last)
+  return masks._replace(
+    mean=masks.mean[:, None],
+    log_scale=masks.log_scale[:, None],
+    feature=masks.feature[:, None],
+  )
 
 
 def _bounded(gaussians: Gaussians2D, size, config: FitConfig) -> Gaussians2D:
@@ -179,7 +207,7 @@ def fit_step(
   lattice: DeviceLattice | None = None,
   transform: str = "none",
   mask: jax.Array | None = None,
-) -> FitState:
+) -> tuple[FitState, jax.Array]:
   """One step: draw, compare, differentiate, update.
 
   Args:
@@ -187,50 +215,70 @@ def fit_step(
     image: (H, W, C) float32.
     config: Settings.
     rates: Learning rates, see `optim.rates_of`.
-    lattice: Quantise in the forward pass.
+    lattice: Round, field after field, to this lattice.
     transform: Colour transform of the quantiser.
     mask: (H, W), 0 where the image is padding.
 
   Returns:
-    The next state.
+    The next state, and the picture (H, W, C) before the update.
   """
   size = image.shape[:2]
+  factor = optim.schedule(
+    state.step, state.decay_step, config, quantized=lattice is not None
+  )
+  rates = jax.tree.map(lambda rate: rate * factor, rates)
+  settled = None
+  if lattice is not None:
+    progress = optim.quantized_progress(state.step, state.decay_step, config)
+    settled = _settled(progress, state.active.shape[0])
+    # What has settled stays: rounding it again gives the same symbols.
+    rates = jax.tree.map(
+      lambda rate, boost, mask: jnp.where(mask, 0.0, rate * boost),
+      rates,
+      _BOOST,
+      settled,
+    )
 
   def loss_of(gaussians):
-    out = draw(gaussians, state.active, size, config, lattice, transform)
+    if lattice is not None:
+      free = canonicalize(gaussians)
+      rounded = quantize(
+        free, lattice, height=size[0], width=size[1], transform=transform
+      )
+      gaussians = jax.tree.map(jnp.where, settled, rounded, free)
+    out = draw(gaussians, state.active, size, config)
     loss = image_loss(
       out.image, image, l1=config.l1, l2=config.l2, ssim=config.ssim, mask=mask
     )
     return loss, out
 
   gradient, out = jax.grad(loss_of, has_aux=True)(state.gaussians)
-  factor = optim.schedule(state.step, state.decay_step, config)
   gaussians, moments = optim.update(
     state.gaussians,
     gradient,
     state.moments,
-    jax.tree.map(lambda rate: rate * factor, rates),
+    rates,
     scale_parameter=config.scale_parameter,
   )
-  return state._replace(
+  state = state._replace(
     gaussians=_bounded(gaussians, size, config),
     moments=moments,
     step=state.step + 1,
     mse=image_loss(out.image, image, l1=0.0, l2=1.0, ssim=0.0, mask=mask),
     dropped=jnp.maximum(state.dropped, out.dropped),
   )
+  return state, out.image
 
 
-def _grow(state: FitState, image, config: FitConfig, lattice, transform, mask):
-  """Fills the next idle slots where the squared error is.
+def _grow(state: FitState, drawn, image, config: FitConfig, mask) -> FitState:
+  """Fills the next idle slots where the squared error of `drawn` is.
 
   The slots take the image's colour: in the normalised blend a splat shows its
   own colour, so a residual would be wrong. Moments of all others stay.
   """
   size = image.shape[:2]
   key, key_place = jax.random.split(state.key)
-  out = draw(state.gaussians, state.active, size, config, lattice, transform)
-  error = jnp.sum(jnp.square(out.image - image), axis=-1)
+  error = jnp.sum(jnp.square(drawn - image), axis=-1)
   density = spread(error, 0.0, mask)
   count = config.num_grown
   fresh = place(key_place, image, density, count, scale=1.0)
@@ -275,7 +323,7 @@ def fit_chunk(
     image: (H, W, C) float32.
     config: Settings; its backend is resolved when traced.
     rates: Learning rates; those of the config when None.
-    lattice: Quantise in the forward pass.
+    lattice: Round, field after field, to this lattice.
     transform: Colour transform of the quantiser.
     mask: (H, W), 0 where the image is padding.
     num_steps: `config.chunk_steps` when None.
@@ -288,9 +336,9 @@ def fit_chunk(
   if rates is None:
     rates = default_rates(config, size)
 
-  def step(state, _):
-    state = fit_step(
-      state,
+  def step(carry, _):
+    carry = fit_step(
+      carry[0],
       image,
       config,
       rates=rates,
@@ -298,23 +346,21 @@ def fit_chunk(
       transform=transform,
       mask=mask,
     )
-    return state, None
+    return carry, None
 
   state = state._replace(dropped=jnp.int32(0))
   steps = config.chunk_steps if num_steps is None else num_steps
-  state, _ = jax.lax.scan(step, state, length=steps)
+  carry = (state, jnp.zeros_like(image))
+  (state, drawn), _ = jax.lax.scan(step, carry, length=steps)
   if config.num_grown == 0:
     return state
   due = (state.step % config.growth_every == 0) & ~jnp.all(state.active)
-  grow = functools.partial(
-    _grow,
-    image=image,
-    config=config,
-    lattice=lattice,
-    transform=transform,
-    mask=mask,
+  return jax.lax.cond(
+    due,
+    lambda state: _grow(state, drawn, image, config, mask),
+    lambda state: state,
+    state,
   )
-  return jax.lax.cond(due, grow, lambda state: state, state)
 
 
 def resolve(config: FitConfig) -> FitConfig:

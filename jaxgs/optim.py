@@ -41,13 +41,20 @@ def rates_of(config: FitConfig, spacing_px: float) -> Gaussians2D:
   return Gaussians2D(*(jnp.asarray(v, jnp.float32) for v in values))
 
 
-def schedule(step: jax.Array, decay_step: jax.Array, config: FitConfig):
+def schedule(
+  step: jax.Array,
+  decay_step: jax.Array,
+  config: FitConfig,
+  *,
+  quantized: bool = False,
+) -> jax.Array:
   """Factor on the learning rates: 1, then a cosine down to `decay_to`.
 
   Args:
     step: () int32.
     decay_step: () int32, where the decay starts.
-    config: Uses `num_steps`, `decay_start`, `decay_to`.
+    config: Uses `num_steps`, `decay_start`, `decay_to`, `quantized_decay_to`.
+    quantized: While parameters settle on the lattice.
 
   Returns:
     () float32.
@@ -55,7 +62,26 @@ def schedule(step: jax.Array, decay_step: jax.Array, config: FitConfig):
   length = max(config.num_steps - config.decay_step, 1)
   progress = (step - decay_step).astype(jnp.float32) / length
   cosine = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(progress, 0.0, 1.0)))
-  return config.decay_to + (1.0 - config.decay_to) * cosine
+  least = config.quantized_decay_to if quantized else config.decay_to
+  return least + (1.0 - least) * cosine
+
+
+def quantized_progress(
+  step: jax.Array, decay_step: jax.Array, config: FitConfig
+) -> jax.Array:
+  """Share of the quantised steps that are done.
+
+  Args:
+    step: () int32.
+    decay_step: () int32; an early stop moves it, and with it the end.
+    config: Uses `num_steps`, `decay_start`, `quantize_start`.
+
+  Returns:
+    () float32 in [0, 1].
+  """
+  first = decay_step + (config.quantize_step - config.decay_step)
+  length = max(config.num_steps - config.quantize_step, 1)
+  return jnp.clip((step - first).astype(jnp.float32) / length, 0.0, 1.0)
 
 
 def update(
@@ -72,7 +98,7 @@ def update(
     gaussians: Parameters.
     gradient: Of the same shapes.
     state: From `init_optimizer` or the last step.
-    rates: A rate per field.
+    rates: A rate per field, or per parameter.
     scale_parameter: What Adam moves for the standard deviation s: "log" s,
       "inverse" 1 / s, or "linear" s. The stored field stays log s.
 
