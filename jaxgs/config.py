@@ -317,7 +317,7 @@ def preset(
   _check(name in PRESET_STEPS, "preset", name, " or ".join(PRESET_STEPS))
   steps = PRESET_STEPS[name] if num_steps is None else num_steps
   chunk = min(50, max(1, steps // 40))
-  growth = max(1, round(steps / 40 / chunk)) * chunk
+  growth = math.ceil(steps / 40 / chunk) * chunk
   fit = FitConfig(
     num_gaussians=num_gaussians,
     num_steps=steps,

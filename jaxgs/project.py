@@ -45,7 +45,10 @@ def project(
   if active is not None:
     log_weight = jnp.where(active, log_weight, -jnp.inf)
   return Splats(
-    mean=gaussians.mean * scale - jnp.asarray(offset, dtype)[None],
+    # Squares of offsets must stay finite; 1e9 px is outside of any picture.
+    mean=jnp.clip(
+      gaussians.mean * scale - jnp.asarray(offset, dtype)[None], -1e9, 1e9
+    ),
     conic=math.conic(variance, gaussians.angle),
     log_weight=log_weight,
     feature=gaussians.feature,

@@ -118,7 +118,7 @@ def test_config_is_the_preset():
 
 def test_periods_follow_the_steps():
   config = image_config.get_config().lock()
-  config.update_from_flattened_dict({"fit.num_steps": 800})
+  config.update_from_flattened_dict({"fit.num_steps": 3000})
   assert config.fit.growth_every == 100
   config.update_from_flattened_dict({"fit.chunk_steps": 10})
   assert config.fit.growth_every == 80

@@ -42,22 +42,24 @@ def test_three_at_once_are_three_apart():
   images = jnp.stack([blobs(s) for s in range(3)])
   keys = jax.random.split(key(), 3)
   factors = jnp.array([0.5, 1.0, 1.5])
-  base = default_rates(SMALL, (24, 32))
+  # Differences of rounding grow with the steps: not many of them.
+  config = dataclasses.replace(SMALL, num_steps=30)
+  base = default_rates(config, (24, 32))
 
   def run(key, image, factor):
     rates = jax.tree.map(lambda r: r * factor, base)
-    return fit(key, image, SMALL, rates=rates)
+    return fit(key, image, config, rates=rates)
 
   together = jax.vmap(run)(keys, images, factors)
   for i in range(3):
     alone = run(keys[i], images[i], factors[i])
     np.testing.assert_allclose(together.psnr_db[i], alone.psnr_db, atol=0.1)
-    # Rounding differs between the programs, and 60 steps multiply it.
+    # Rounding differs between the programs, and steps multiply it.
     shift = np.abs(together.gaussians.mean[i] - alone.gaussians.mean)
     assert np.median(shift) < 0.1
   # The learning rates did matter.
   assert (
-    abs(together.psnr_db[0, 0] - fit(keys[0], images[0], SMALL).psnr_db[0])
+    abs(together.psnr_db[0, 0] - fit(keys[0], images[0], config).psnr_db[0])
     > 0.05
   )
 
