@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgs import cli
-from jaxgs.config import default_num_gaussians, preset
+from jaxgs.config import preset
 from jaxgs.io import read_image, write_image
 
 DATA = pathlib.Path(__file__).parent
@@ -154,10 +154,10 @@ def test_size_and_quality(capsys, tmp_path):
   assert facts["bpp"] == 8 * jgs.stat().st_size / (56 * 64)
   np.testing.assert_allclose(facts["bpp"], 1, rtol=0.03)
   assert facts["psnr_db"] > 24
-  # A little over what its first try gives: every further one compiles.
-  facts = json.loads(_run(capsys, *encode, "--psnr", "26.4"))
-  assert 26.4 <= facts["psnr_db"] < 28
-  assert facts["num_gaussians"] != default_num_gaussians(56, 64)
+  # What its first try gives: every further one compiles. The search itself is
+  # tested in rate_control_test.
+  facts = json.loads(_run(capsys, *encode, "--psnr", "25.9"))
+  assert 25.9 <= facts["psnr_db"] < 26.4
   evaluated = json.loads(_run(capsys, "eval", crop, jgs, "--json"))
   assert evaluated["psnr_db"] == facts["psnr_db"]
 
