@@ -11,7 +11,8 @@ import tqdm
 from experiments.workdir import RunConfig, append_metrics, cut_metrics
 from jaxgs import metrics
 from jaxgs.checkpoint import Checkpoint
-from jaxgs.compress import Job, decompress
+from jaxgs.compress import Job
+from jaxgs.decompress import decompress
 from jaxgs.fit import FitState
 from jaxgs.io import write_atomic, write_image
 from jaxgs.rasterize import render

@@ -3,7 +3,7 @@
 from jaxgs import metrics
 from jaxgs.binning import bin_splats
 from jaxgs.codec import BitstreamError, Header, Lattice, Symbols, decode, encode
-from jaxgs.compress import compress, decode_gaussians, decompress, fit_image
+from jaxgs.compress import compress, fit_image
 from jaxgs.config import (
   CompressConfig,
   FieldBits,
@@ -13,6 +13,7 @@ from jaxgs.config import (
   Rates,
   preset,
 )
+from jaxgs.decompress import decode_gaussians, decompress
 from jaxgs.fit import FitResult, FitState, fit, fit_chunk, init_fit
 from jaxgs.init import init_gaussians
 from jaxgs.project import project

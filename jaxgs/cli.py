@@ -18,19 +18,14 @@ import tqdm
 from jaxgs import codec, metrics
 from jaxgs.arguments import make_parser
 from jaxgs.codec.header import GAMMA_ONE
-from jaxgs.compress import (
-  MAX_PIXELS,
-  compress,
-  decompress,
-  output_size,
-  spec_of,
-)
+from jaxgs.compress import compress
 from jaxgs.config import (
   CompressConfig,
   RasterSpec,
   default_num_gaussians,
   preset,
 )
+from jaxgs.decompress import MAX_PIXELS, decompress, output_size, spec_of
 from jaxgs.io import (
   Image,
   ImageError,

@@ -10,10 +10,10 @@ from jaxgs.compress import (
   Job,
   Report,
   compress,
-  decompress,
   fit_image,
 )
 from jaxgs.config import CompressConfig
+from jaxgs.decompress import decompress
 
 # Where the search for N begins. At a given size, N and the coarseness trade
 # quality for each other: 1.6 is best on Kodak at N = 5000, within 0.06 dB from

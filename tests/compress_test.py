@@ -129,7 +129,7 @@ def test_size_and_window():
 def test_bands_have_no_seams(monkeypatch):
   data = jaxgs.compress(pixels(), CONFIG)
   whole = jaxgs.decompress(data)
-  monkeypatch.setattr(sys.modules["jaxgs.compress"], "_BAND_PX", 32 * 5)
+  monkeypatch.setattr(sys.modules["jaxgs.decompress"], "_BAND_PX", 32 * 5)
   banded = jaxgs.decompress(data)
   assert np.abs(whole.astype(int) - banded.astype(int)).max() <= 1
 

@@ -15,7 +15,7 @@ LAYERS = [
   {"kernels"},
   {"rasterize", "losses", "quantize", "init", "optim", "rate"},
   {"fit"},
-  {"compress", "checkpoint"},
+  {"compress", "decompress", "checkpoint"},
   {"rate_control"},
   {"", "arguments", "cli"},
 ]
