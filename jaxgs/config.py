@@ -168,6 +168,32 @@ class FitConfig:
       self.initial_ratio,
       "in (0, 1]",
     )
+    _check(
+      self.init in ("gradient", "random"),
+      "init",
+      self.init,
+      "gradient or random",
+    )
+    _check(
+      self.scale_parameter in ("log", "inverse", "linear"),
+      "scale_parameter",
+      self.scale_parameter,
+      "log, inverse or linear",
+    )
+    for name in (
+      "random_ratio",
+      "decay_start",
+      "decay_to",
+      "quantize_start",
+      "quantized_decay_to",
+    ):
+      share = getattr(self, name)
+      _check(0 <= share <= 1, name, share, "in [0, 1]")
+    for name in ("init_scale", "growth_scale"):
+      _check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+    for name in ("log_scale_range", "log_weight_range", "feature_range"):
+      low, high = getattr(self, name)
+      _check(low < high, name, (low, high), "(low, high)")
     _check(self.growth_rounds >= 0, "growth_rounds", self.growth_rounds, ">= 0")
     _check(
       self.l1 >= 0

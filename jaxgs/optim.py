@@ -11,8 +11,6 @@ from jaxgs.types import Gaussians2D
 # growth changes the gradients every few hundred steps.
 _ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-12)
 
-SCALE_PARAMETERS = ("log", "inverse", "linear")
-
 
 def init_optimizer(gaussians: Gaussians2D) -> optax.OptState:
   """Zero moments for every field."""

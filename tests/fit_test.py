@@ -202,5 +202,9 @@ def test_bad_arguments():
     FitConfig(chunk_steps=100, growth_every=150)
   with pytest.raises(ValueError, match="l1, l2, ssim"):
     FitConfig(l2=0.0)
+  with pytest.raises(ValueError, match="scale_parameter must be log"):
+    FitConfig(scale_parameter="square")
+  with pytest.raises(ValueError, match=r"decay_to must be in \[0, 1\]"):
+    FitConfig(decay_to=1.5)
   with pytest.raises(ValueError, match="method must be"):
     jaxgs.init_gaussians(key(), image, 10, method="best")
