@@ -179,7 +179,7 @@ def fit_with_checkpoints(
     step = int(state.step)
     if lattice is None and (stopped or step >= config.quantize_step):
       # Ranges can only be measured once there are Gaussians to measure.
-      lattice = job.lattice(state)
+      lattice, stopped = job.lattice(state), False
     if lattice is not None and (stopped or step >= config.num_steps):
       return Checkpoint(state, lattice)
     most = config.num_steps if lattice is not None else config.quantize_step

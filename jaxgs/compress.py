@@ -53,7 +53,9 @@ def fit_image(
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
     state: Go on from here instead of from the start.
-    until: Stop at this step; None: at the end.
+    until: Stop at this step; None: at the end. Without a lattice the fit then
+      also stops where rounding would begin, even if an early stop has brought
+      that forward: it is to go on with one.
     report: Called with the state after every chunk.
 
   Returns:
@@ -73,9 +75,11 @@ def fit_image(
     end = min(
       decay_step + decay_steps, config.num_steps if until is None else until
     )
+    turn = decay_step + config.quantize_step - config.decay_step
+    if lattice is None and until is not None:
+      end = min(end, turn)
     if step >= end:
       return state
-    turn = decay_step + config.quantize_step - config.decay_step
     quantized = lattice is not None and step >= turn
     stops = [end] if quantized or lattice is None else [end, turn]
     chunk_end = step - step % config.chunk_steps + config.chunk_steps

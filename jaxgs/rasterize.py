@@ -176,7 +176,11 @@ def pairs_of(
   offset: tuple[float, float] = (0.0, 0.0),
   spec: RasterSpec,
 ) -> float:
-  """How many tile-splat pairs `render` with these arguments has to list."""
+  """How many tile-splat pairs `render` has to list; its arguments.
+
+  A float, since the count of many huge splats overflows int32; a bound, since
+  boxes are counted and not ellipses.
+  """
   return float(_count(gaussians, active, height, width, scale, offset, spec))
 
 

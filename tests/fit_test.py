@@ -183,6 +183,21 @@ def test_early_stop_lets_the_rates_fall():
   assert int(state.step) == int(state.decay_step) + 120
 
 
+def test_early_stop_leaves_the_steps_to_settle():
+  config = dataclasses.replace(
+    SMALL, num_steps=400, stop_gain_db=30.0, stop_steps=20
+  )
+  image = jnp.full((24, 32, 3), 0.3)
+  state = fit_image(key(), image, config, until=config.quantize_step)
+  turn = int(state.decay_step) + config.quantize_step - config.decay_step
+  assert int(state.step) == turn < config.quantize_step
+  lattice = lattice_of(QuantConfig(), 3, "ycocg")
+  end = fit_image(
+    key(), image, config, state=state, lattice=lattice, transform="ycocg"
+  )
+  assert int(end.step) - turn == config.num_steps - config.quantize_step
+
+
 def test_schedule():
   config = FitConfig(
     num_steps=100, growth_rounds=0, decay_start=0.6, decay_to=0.1
