@@ -1,25 +1,20 @@
-"""Which splat touches which tile.
+"""Which splat touches which tile: room for the lists, and who makes them.
 
-Candidates come from the bounding box of the ellipse; a second test keeps only
-the pairs whose ellipse reaches a pixel centre of the tile. The list has a
-fixed capacity, so that the function can be jitted and vmapped; what does not
-fit is counted.
+The lists have a fixed capacity, so that the function can be jitted and vmapped;
+what does not fit is counted.
 """
 
+import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgs import math
+from jaxgs import kernels
+from jaxgs.backends import resolve_backend
 from jaxgs.config import RasterSpec
+from jaxgs.kernels.tiles import num_tiles
 from jaxgs.types import Splats, TileBins
-
-
-def num_tiles(height: int, width: int, tile: int) -> tuple[int, int]:
-  """Rows and columns of tiles that cover an image of height x width px."""
-  return -(-height // tile), -(-width // tile)
 
 
 def default_max_pairs(num_gaussians: int, height: int, width: int, tile: int):
@@ -38,50 +33,10 @@ def default_max_pairs(num_gaussians: int, height: int, width: int, tile: int):
   return 1 << int(np.ceil(np.log2(max(pairs, 1024))))
 
 
-def _tile_boxes(splats: Splats, height: int, width: int, spec: RasterSpec):
-  """First tile and number of tiles of each splat's box: (N, 2) int32 each."""
-  reach = 2.0 * (spec.cutoff + splats.log_weight)
-  half = math.half_extent(splats.conic, reach)
-  # A tile counts when one of its pixel centres may be inside.
-  low = jnp.ceil(splats.mean - half - 0.5)
-  high = jnp.floor(splats.mean + half - 0.5)
-  last = jnp.array([[width - 1, height - 1]], low.dtype)
-  # NaN compares false: a broken splat is not drawn, and indexes nothing.
-  seen = jnp.all((high >= 0) & (low <= last) & (low <= high), axis=-1)
-  seen &= reach > 0
-  low = jnp.where(seen[:, None], jnp.clip(low, 0.0, last), 0.0)
-  high = jnp.where(seen[:, None], jnp.clip(high, 0.0, last), 0.0)
-  first = low.astype(jnp.int32) // spec.tile
-  count = high.astype(jnp.int32) // spec.tile - first + 1
-  return first, jnp.where(seen[:, None], count, 0)
-
-
-def _reaches(splats: Splats, ids, tile_x, tile_y, tile: int, cutoff: float):
-  """Whether the ellipse of splat ids[p] reaches a pixel centre's box.
-
-  The exponent is convex, so its minimum over the box of pixel centres is at
-  the splat's centre if that is inside, else on the edge that faces it, in x
-  or in y.
-  """
-  mean, con = splats.mean[ids], splats.conic[ids]
-  low_x = (tile_x * tile).astype(mean.dtype) + 0.5 - mean[:, 0]
-  low_y = (tile_y * tile).astype(mean.dtype) + 0.5 - mean[:, 1]
-  high_x, high_y = low_x + (tile - 1), low_y + (tile - 1)
-  near_x, near_y = jnp.clip(0.0, low_x, high_x), jnp.clip(0.0, low_y, high_y)
-  on_x = jnp.clip(-con[:, 1] * near_x / con[:, 2], low_y, high_y)
-  on_y = jnp.clip(-con[:, 1] * near_y / con[:, 0], low_x, high_x)
-  least = jnp.minimum(
-    math.evaluate_conic(con, near_x, on_x),
-    math.evaluate_conic(con, on_y, near_y),
-  )
-  # Rounding must not lose a pair that the rasteriser would draw.
-  return least * (1 - 1e-4) - 1e-4 <= cutoff + splats.log_weight[ids]
-
-
 def count_pairs(
   splats: Splats, *, height: int, width: int, spec: RasterSpec
 ) -> jax.Array:
-  """How many candidate pairs `bin_splats` must find room for.
+  """How many pairs `bin_splats` must find room for, at most.
 
   Args:
     splats: N splats.
@@ -92,11 +47,11 @@ def count_pairs(
   Returns:
     () float32 (a sum of int32 could overflow).
   """
-  _, count = _tile_boxes(splats, height, width, spec)
-  return jnp.sum(jnp.prod(count.astype(jnp.float32), axis=-1))
+  return kernels.load("xla", "binning").count_pairs(
+    spec, (height, width), splats
+  )
 
 
-@functools.partial(jax.jit, static_argnames=("height", "width", "spec"))
 def bin_splats(
   splats: Splats, *, height: int, width: int, spec: RasterSpec
 ) -> TileBins:
@@ -106,43 +61,21 @@ def bin_splats(
     splats: N splats.
     height: Image height, px.
     width: Image width, px.
-    spec: Uses `tile`, `cutoff` and `max_pairs` (0: `default_max_pairs`).
+    spec: Uses `tile`, `cutoff`, `backend` and `max_pairs` (0:
+      `default_max_pairs`).
 
   Returns:
-    TileBins with P = max_pairs. `dropped` saturates at 2^31 - 1.
+    TileBins with P = max_pairs.
   """
+  spec = resolve_backend(spec)
+  if spec.max_pairs == 0:
+    pairs = default_max_pairs(splats.mean.shape[0], height, width, spec.tile)
+    spec = dataclasses.replace(spec, max_pairs=pairs)
+  return _bin_splats(splats, (height, width), spec)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "spec"))
+def _bin_splats(splats: Splats, size: tuple[int, int], spec: RasterSpec):
+  # Lists are whole numbers: they have no gradient.
   splats = jax.lax.stop_gradient(splats)
-  num_gaussians = splats.mean.shape[0]
-  max_pairs = spec.max_pairs or default_max_pairs(
-    num_gaussians, height, width, spec.tile
-  )
-  first, count = _tile_boxes(splats, height, width, spec)
-  rows, cols = num_tiles(height, width, spec.tile)
-  pairs = count[:, 0] * count[:, 1]
-  # The sum as floats cannot overflow: it takes out what int32 could not add
-  # up. What is left over the capacity is cut by the slots.
-  total = jnp.cumsum(pairs.astype(jnp.float32))
-  pairs = jnp.where(total <= 2.0 * max_pairs, pairs, 0)
-  ends = jnp.cumsum(pairs)
-  slot = jnp.arange(max_pairs, dtype=jnp.int32)
-  ids = jnp.searchsorted(ends, slot, side="right").astype(jnp.int32)
-  ids = jnp.minimum(ids, num_gaussians - 1)
-  begins = ends - pairs
-  local = slot - begins[ids]
-  across = jnp.maximum(count[ids, 0], 1)
-  tile_x = first[ids, 0] + local % across
-  tile_y = first[ids, 1] + local // across
-  valid = (slot < ends[-1]) & _reaches(
-    splats, ids, tile_x, tile_y, spec.tile, spec.cutoff
-  )
-  key = jnp.where(valid, tile_y * cols + tile_x, rows * cols)
-  key, ids = jax.lax.sort((key, ids), num_keys=1, is_stable=True)
-  starts = jnp.searchsorted(
-    key, jnp.arange(rows * cols + 1, dtype=jnp.int32), side="left"
-  )
-  dropped = jnp.maximum(total[-1] - max_pairs, 0.0)
-  return TileBins(
-    ids=ids,
-    starts=starts.astype(jnp.int32),
-    dropped=jnp.minimum(dropped, 2147483520.0).astype(jnp.int32),
-  )
+  return kernels.load(spec.backend, "binning").bin_splats(spec, size, splats)

@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxgs import optim
+from jaxgs.backends import resolve_backend
 from jaxgs.binning import bin_splats
 from jaxgs.config import FitConfig
 from jaxgs.init import init_gaussians, place, spread
-from jaxgs.losses import image_loss
+from jaxgs.losses import image_loss_and_mse
 from jaxgs.project import project
 from jaxgs.quantize import DeviceLattice, canonicalize, quantize
-from jaxgs.rasterize import rasterize, resolve_backend
+from jaxgs.rasterize import rasterize
 from jaxgs.types import Gaussians2D, RenderOutput
 
 
@@ -207,7 +208,7 @@ def fit_step(
   lattice: DeviceLattice | None = None,
   transform: str = "none",
   mask: jax.Array | None = None,
-) -> tuple[FitState, jax.Array]:
+) -> FitState:
   """One step: draw, compare, differentiate, update.
 
   Args:
@@ -220,7 +221,7 @@ def fit_step(
     mask: (H, W), 0 where the image is padding.
 
   Returns:
-    The next state, and the picture (H, W, C) before the update.
+    The next state.
   """
   size = image.shape[:2]
   factor = optim.schedule(
@@ -247,12 +248,18 @@ def fit_step(
       )
       gaussians = jax.tree.map(jnp.where, settled, rounded, free)
     out = draw(gaussians, state.active, size, config)
-    loss = image_loss(
-      out.image, image, l1=config.l1, l2=config.l2, ssim=config.ssim, mask=mask
+    loss, mse = image_loss_and_mse(
+      out.image,
+      image,
+      l1=config.l1,
+      l2=config.l2,
+      ssim=config.ssim,
+      mask=mask,
+      backend=config.raster.backend,
     )
-    return loss, out
+    return loss, (mse, out.dropped)
 
-  gradient, out = jax.grad(loss_of, has_aux=True)(state.gaussians)
+  gradient, (mse, dropped) = jax.grad(loss_of, has_aux=True)(state.gaussians)
   gaussians, moments = optim.update(
     state.gaussians,
     gradient,
@@ -260,23 +267,24 @@ def fit_step(
     rates,
     scale_parameter=config.scale_parameter,
   )
-  state = state._replace(
+  return state._replace(
     gaussians=_bounded(gaussians, size, config),
     moments=moments,
     step=state.step + 1,
-    mse=image_loss(out.image, image, l1=0.0, l2=1.0, ssim=0.0, mask=mask),
-    dropped=jnp.maximum(state.dropped, out.dropped),
+    mse=mse,
+    dropped=jnp.maximum(state.dropped, dropped),
   )
-  return state, out.image
 
 
-def _grow(state: FitState, drawn, image, config: FitConfig, mask) -> FitState:
-  """Fills the next idle slots where the squared error of `drawn` is.
+def _grow(state: FitState, image, config: FitConfig, mask) -> FitState:
+  """Fills the next idle slots where the squared error is.
 
   The slots take the image's colour: in the normalised blend a splat shows its
   own colour, so a residual would be wrong. Moments of all others stay.
   """
   size = image.shape[:2]
+  # Drawn again: a picture carried from step to step would be copied each time.
+  drawn = draw(state.gaussians, state.active, size, config).image
   key, key_place = jax.random.split(state.key)
   error = jnp.sum(jnp.square(drawn - image), axis=-1)
   density = spread(error, 0.0, mask)
@@ -338,7 +346,7 @@ def fit_chunk(
 
   def step(carry, _):
     carry = fit_step(
-      carry[0],
+      carry,
       image,
       config,
       rates=rates,
@@ -350,14 +358,13 @@ def fit_chunk(
 
   state = state._replace(dropped=jnp.int32(0))
   steps = config.chunk_steps if num_steps is None else num_steps
-  carry = (state, jnp.zeros_like(image))
-  (state, drawn), _ = jax.lax.scan(step, carry, length=steps)
+  state, _ = jax.lax.scan(step, state, length=steps)
   if config.num_grown == 0:
     return state
   due = (state.step % config.growth_every == 0) & ~jnp.all(state.active)
   return jax.lax.cond(
     due,
-    lambda state: _grow(state, drawn, image, config, mask),
+    lambda state: _grow(state, image, config, mask),
     lambda state: state,
     state,
   )

@@ -1,9 +1,10 @@
-"""What a fit minimises."""
+"""What a fit minimises: checks and choice of backend."""
 
 import jax
-import jax.numpy as jnp
 
-from jaxgs.metrics import ssim_map
+from jaxgs import kernels
+from jaxgs.backends import resolve_backend
+from jaxgs.config import RasterSpec
 
 
 def image_loss(
@@ -14,12 +15,14 @@ def image_loss(
   l2: float,
   ssim: float,
   mask: jax.Array | None = None,
+  backend: str = "auto",
 ) -> jax.Array:
   """l1 mean|r - t| + l2 mean (r - t)^2 + ssim (1 - SSIM).
 
   The SSIM here counts every pixel, with zeros around the picture, as
   fused-ssim does; `jaxgs.metrics.ssim` leaves out the borders. The gradient is
-  finite everywhere (0 where r = t), in reverse mode only. For a batch, vmap.
+  finite everywhere (0 where r = t), in reverse mode only, and there is none
+  with respect to the mask. For a batch, vmap.
 
   Args:
     rendered: (H, W, C) float.
@@ -30,6 +33,7 @@ def image_loss(
     mask: (H, W) bool or float in [0, 1], 0 where a pixel is padding. Pixels
       count by it in each mean, and for SSIM both pictures are multiplied by
       it. What `rendered` and `target` hold at 0 does not matter, NaN included.
+    backend: See RasterSpec.
 
   Returns:
     (), of the dtype of `rendered`; 0 where the mask is 0 everywhere.
@@ -38,34 +42,31 @@ def image_loss(
     ValueError: shapes or dtypes do not match, a weight is negative or not
       finite, or all are 0.
   """
+  return image_loss_and_mse(
+    rendered, target, l1=l1, l2=l2, ssim=ssim, mask=mask, backend=backend
+  )[0]
+
+
+def image_loss_and_mse(
+  rendered: jax.Array,
+  target: jax.Array,
+  *,
+  l1: float,
+  l2: float,
+  ssim: float,
+  mask: jax.Array | None = None,
+  backend: str = "auto",
+) -> tuple[jax.Array, jax.Array]:
+  """The loss, and for reports the mean squared error, without a gradient.
+
+  Arguments and errors are those of `image_loss`.
+  """
   _check_arguments(rendered, target, l1, l2, ssim, mask)
-  if mask is None:
-    average = jnp.mean
-  else:
-    weight = mask.astype(rendered.dtype)[..., None]
-    rendered = jnp.where(weight > 0, rendered, 0.0)
-    target = jnp.where(weight > 0, target, 0.0)
-    # An empty mask has a sum of 0 above the line too.
-    total = jnp.sum(weight) * rendered.shape[-1]
-    total = jnp.where(total > 0, total, 1.0)
-
-    def average(values: jax.Array) -> jax.Array:
-      return jnp.sum(values * weight) / total
-
-  loss = jnp.zeros((), rendered.dtype)
-  error = rendered - target
-  if l1:
-    # |error|, with gradient 0 at 0: that of jnp.abs is 1 there, and would
-    # brighten every pixel that is already right.
-    sign = jax.lax.stop_gradient(jnp.sign(error))
-    loss += l1 * average(error * sign)
-  if l2:
-    loss += l2 * average(jnp.square(error))
-  if ssim:
-    if mask is not None:
-      rendered, target = rendered * weight, target * weight
-    loss += ssim * average(1.0 - ssim_map(rendered, target, padding="same"))
-  return loss
+  backend = resolve_backend(RasterSpec(backend=backend)).backend
+  if mask is not None:
+    mask = jax.lax.stop_gradient(mask.astype(rendered.dtype))
+  function = kernels.load(backend, "loss").image_loss
+  return function(rendered, target, mask, l1=l1, l2=l2, ssim=ssim)
 
 
 def _check_arguments(rendered, target, l1, l2, ssim, mask) -> None:

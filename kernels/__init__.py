@@ -1,12 +1,18 @@
-"""Backends of the rasteriser.
+"""Backends: who draws, and who does what comes before and after.
 
-A backend is a module with two functions over arrays:
+One folder per op, one module per backend in it. Arrays, a spec and a size
+(height, width) go in, arrays come out:
 
-  forward(spec, size, splats, bins) -> image, residuals
-  backward(spec, size, splats, bins, residuals, cotangent) -> d_splats
+  rasterize: check(spec, platform) raises NotImplementedError with the reason
+               where the backend cannot serve,
+             forward(spec, size, splats, bins) -> image, residuals,
+             backward(spec, size, splats, bins, residuals, cotangent)
+               -> d_splats
+  binning:   bin_splats(spec, size, splats) -> bins
+  loss:      image_loss(rendered, target, mask, l1=, l2=, ssim=)
+               -> loss, mean squared error
 
-where size is (height, width). Nothing outside this package imports a backend
-module except through `load`.
+Nothing outside this package imports such a module except through `load`.
 """
 
 import importlib
@@ -14,10 +20,18 @@ import types
 
 from jaxgs.config import RasterSpec
 
-# Name -> (module, platforms whose automatic choice it is, best first).
+# Name -> platforms whose automatic choice it is; the first that serves wins.
 BACKENDS = {
-  "reference": ("jaxgs.kernels.rasterize.reference", ()),
-  "xla": ("jaxgs.kernels.rasterize.xla", ("cpu", "gpu", "tpu")),
+  "reference": (),
+  "cpu": ("cpu",),
+  "xla": ("cpu", "gpu", "tpu"),
+}
+
+# Op -> backends that have a module of their own; the others take that of xla.
+_OPS = {
+  "rasterize": ("reference", "cpu", "xla"),
+  "binning": ("cpu", "xla"),
+  "loss": ("cpu", "xla"),
 }
 
 
@@ -27,20 +41,22 @@ def check_name(name: str) -> None:
     raise ValueError(f"backend must be one of {sorted(BACKENDS)}, got {name!r}")
 
 
-def load(name: str) -> types.ModuleType:
-  """Imports a backend.
+def load(name: str, op: str = "rasterize") -> types.ModuleType:
+  """Imports what a backend has for an op.
 
   Args:
     name: A key of BACKENDS.
+    op: "rasterize", "binning" or "loss".
 
   Returns:
-    The module, with `forward`, `backward` and `check`.
+    The module.
 
   Raises:
     ValueError: The name is unknown.
   """
   check_name(name)
-  return importlib.import_module(BACKENDS[name][0])
+  module = name if name in _OPS[op] else "xla"
+  return importlib.import_module(f"jaxgs.kernels.{op}.{module}")
 
 
 def choose(name: str, spec: RasterSpec, platform: str) -> str:
@@ -63,7 +79,7 @@ def choose(name: str, spec: RasterSpec, platform: str) -> str:
     load(name).check(spec, platform)
     return name
   reasons = []
-  for candidate, (_, platforms) in BACKENDS.items():
+  for candidate, platforms in BACKENDS.items():
     if platform not in platforms:
       continue
     try:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxgs.kernels.tiles import num_tiles
 
-from jaxgs.binning import num_tiles
 from jaxgs.config import RasterSpec
 from jaxgs.math import evaluate_conic
 from jaxgs.types import Splats, TileBins

@@ -1,0 +1,1 @@
+"""Which splat touches which tile."""

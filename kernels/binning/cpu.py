@@ -1,0 +1,39 @@
+"""The binning in C++, for a CPU: see cpu.cc."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxgs.kernels import ffi
+from jaxgs.kernels.tiles import num_tiles
+
+from jaxgs.config import RasterSpec
+from jaxgs.types import Splats, TileBins
+
+
+def bin_splats(
+  spec: RasterSpec, size: tuple[int, int], splats: Splats
+) -> TileBins:
+  """See `jaxgs.kernels`.
+
+  Args:
+    spec: Uses `tile`, `cutoff` and `max_pairs`, which is P.
+    size: (height, width), px.
+    splats: N splats.
+
+  Returns:
+    TileBins.
+  """
+  rows, cols = num_tiles(*size, spec.tile)
+  shapes = [(spec.max_pairs,), (rows * cols + 1,), ()]
+  lists = ffi.call(
+    "jaxgs_ffi_bin_splats",
+    [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in shapes],
+    splats.mean,
+    splats.conic,
+    splats.log_weight,
+    height=np.int64(size[0]),
+    width=np.int64(size[1]),
+    tile=np.int64(spec.tile),
+    cutoff=np.float32(spec.cutoff),
+  )
+  return TileBins(*lists)

@@ -1,0 +1,5 @@
+from tests.kernels.rasterize_test_base import RasterizeTestBase
+
+
+class TestCpu(RasterizeTestBase):
+  backend = "cpu"
