@@ -1,7 +1,6 @@
 """The arguments of the `jaxgs` command."""
 
 import argparse
-import importlib.metadata
 
 from jaxgs.config import PRESET_STEPS
 
@@ -40,21 +39,41 @@ def _window(text: str) -> tuple[int, int, int, int]:
   return x, y, w, h
 
 
+class _Version(argparse.Action):
+  """Prints the version, for which it reads the installed metadata."""
+
+  def __call__(self, parser, namespace, values, option_string=None):
+    # Not at the top: it takes as long as decoding a picture.
+    import importlib.metadata
+
+    print(f"jaxgs {importlib.metadata.version('jaxgs')}")
+    parser.exit()
+
+
 def make_parser() -> argparse.ArgumentParser:
   """The parser; its result has `command` and that command's arguments."""
   parser = _Parser(
     prog="jaxgs", description="Images as 2D Gaussians in small files."
   )
-  version = importlib.metadata.version("jaxgs")
-  parser.add_argument("--version", action="version", version=f"jaxgs {version}")
+  parser.add_argument(
+    "--version", action=_Version, nargs=0, help="print the version"
+  )
   commands = parser.add_subparsers(dest="command", required=True)
   encode = commands.add_parser("encode", help="an image to a .jgs file")
   _add_encode_arguments(encode)
   decode = commands.add_parser("decode", help="a .jgs file to an image")
   _add_decode_arguments(decode)
 
-  info = commands.add_parser("info", help="what is in a .jgs file")
-  info.add_argument("input", metavar="FILE", help="the .jgs file")
+  info = commands.add_parser(
+    "info", help="what is in a .jgs file, or what can draw it"
+  )
+  subject = info.add_mutually_exclusive_group(required=True)
+  subject.add_argument("input", metavar="FILE", nargs="?", help="the .jgs file")
+  subject.add_argument(
+    "--backends",
+    action="store_true",
+    help="instead: what can draw on this machine, and why not the rest",
+  )
   info.add_argument("--json", action="store_true", help="report as JSON")
 
   compare = commands.add_parser("eval", help="how close a picture is")

@@ -1,7 +1,10 @@
-"""The `jaxgs` command: encode, decode, info, eval."""
+"""The `jaxgs` command: encode, decode, info, eval.
+
+Decoding takes less time than an import of jax, so what only some commands need
+is imported where they need it.
+"""
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -10,22 +13,24 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import tqdm
 
-from jaxgs import codec, metrics
+from jaxgs import codec, native
 from jaxgs.arguments import make_parser
 from jaxgs.codec.header import GAMMA_ONE
-from jaxgs.compress import compress
 from jaxgs.config import (
   CompressConfig,
   RasterSpec,
   default_num_gaussians,
   preset,
 )
-from jaxgs.decompress import MAX_PIXELS, decompress, output_size, spec_of
+from jaxgs.decompress import (
+  MAX_PIXELS,
+  draw,
+  output_size,
+  spec_of,
+  uses_native,
+)
 from jaxgs.io import (
   Image,
   ImageError,
@@ -33,10 +38,8 @@ from jaxgs.io import (
   check_writable,
   read_image,
   write_atomic,
-  write_image,
+  write_samples,
 )
-from jaxgs.rasterize import resolve_backend
-from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
 
 # In what jax says when the user's machine or settings are at fault.
 _USER_FAULTS = (
@@ -63,21 +66,32 @@ def _check_distinct(source: str, target: str) -> None:
     raise CliError(f"{target}: is the input")
 
 
-def _check_backend(spec: RasterSpec) -> None:
+def _check_backend(spec: RasterSpec, *, decode: bool) -> None:
   """JAXGS_BACKEND may name what is not there or cannot draw this."""
   try:
-    resolve_backend(spec)
+    native.num_threads()
+    if not (decode and uses_native()):
+      from jaxgs.backends import resolve_backend
+
+      resolve_backend(spec)
   except (ValueError, NotImplementedError) as error:
     raise CliError(str(error)) from error
 
 
-def _read_jgs(path: str) -> tuple[bytes, codec.Header]:
-  """The bytes of a file and its header."""
+class _Jgs(NamedTuple):
+  """A file that was read."""
+
+  data: bytes
+  header: codec.Header
+  symbols: codec.Symbols
+
+
+def _read_jgs(path: str) -> _Jgs:
   try:
     data = pathlib.Path(path).read_bytes()
     if not data:
       raise CliError(f"{path}: empty file")
-    return data, codec.decode(data)[0]
+    return _Jgs(data, *codec.decode(data))
   except OSError as error:
     raise CliError(f"{path}: {error.strerror or error}") from error
   except codec.BitstreamError as error:
@@ -92,16 +106,23 @@ def _is_jgs(path: str) -> bool:
     return False  # The reader of images says what is wrong.
 
 
-def _draw(path: str, data: bytes, **options) -> np.ndarray:
-  """A file's picture as float32 in [0, 1], of as many levels as it has."""
+def _draw(path: str, jgs: _Jgs, **options) -> np.ndarray:
+  """A file's picture as integers."""
   try:
-    pixels = decompress(data, **options)
+    return draw(jgs.header, jgs.symbols, **options)
   except codec.BitstreamError as error:  # It would take too long to draw.
     raise CliError(f"{path}: {error}") from error
-  return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def _to_float(samples: np.ndarray) -> np.ndarray:
+  return samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
 
 
 def _scores(reference: np.ndarray, pixels: np.ndarray) -> dict:
+  import jax.numpy as jnp
+
+  from jaxgs import metrics
+
   a, b = jnp.asarray(reference), jnp.asarray(pixels)
   return {
     "psnr_db": float(metrics.psnr(a, b)),
@@ -112,6 +133,8 @@ def _scores(reference: np.ndarray, pixels: np.ndarray) -> dict:
 
 def _progress(config: CompressConfig, quiet: bool):
   """A bar on the terminal, and the function that moves it."""
+  import tqdm
+
   # None: only where stderr is a terminal.
   bar = tqdm.tqdm(
     total=config.fit.num_steps, unit="step", disable=True if quiet else None
@@ -141,15 +164,16 @@ def _run_encode(args) -> _Report:
       f" {args.input}"
     )
   config = preset(args.preset, num_gaussians=n, num_steps=args.steps)
-  _check_backend(config.fit.raster)
+  _check_backend(config.fit.raster, decode=False)
   began = time.perf_counter()
   data = _compress(args, image, config)
   seconds = time.perf_counter() - began
   write_atomic(args.output, data)
+  jgs = _Jgs(data, *codec.decode(data))
   facts = {
     "file": args.output,
-    **_sizes(data, codec.decode(data)[0]),
-    **_scores(image.pixels, _draw(args.output, data)),
+    **_sizes(jgs),
+    **_scores(image.pixels, _to_float(_draw(args.output, jgs))),
     "seconds": seconds,
   }
   return _Report(
@@ -163,6 +187,15 @@ def _run_encode(args) -> _Report:
 
 def _compress(args, image: Image, config: CompressConfig) -> bytes:
   """The file, of the size or quality that is asked for."""
+  import jax
+
+  from jaxgs.compress import compress
+  from jaxgs.rate_control import (
+    TargetError,
+    compress_to_psnr,
+    compress_to_size,
+  )
+
   bar, report = _progress(config, args.json)
   options = {
     "key": jax.random.key(args.seed),
@@ -187,7 +220,8 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
 
 def _run_decode(args) -> _Report:
   check_writable(args.output)
-  data, header = _read_jgs(args.input)
+  jgs = _read_jgs(args.input)
+  header = jgs.header
   _check_distinct(args.input, args.output)
   began = time.perf_counter()
   scale = args.height / header.height if args.height else args.scale
@@ -201,23 +235,20 @@ def _run_decode(args) -> _Report:
   if h * w > MAX_PIXELS:
     raise CliError(f"{w}x{h} is over the limit of {MAX_PIXELS} pixels")
   check_format(args.output, (h, w, header.channels), has_alpha=header.has_alpha)
-  _check_backend(spec_of(header))
-  write_image(
-    args.output,
-    _draw(args.input, data, scale=scale, crop=(x, y, w, h)),
-    bit_depth=header.bit_depth,
-    has_alpha=header.has_alpha,
-  )
+  _check_backend(spec_of(header), decode=True)
+  samples = _draw(args.input, jgs, scale=scale, crop=(x, y, w, h))
+  write_samples(args.output, samples, has_alpha=header.has_alpha)
   seconds = time.perf_counter() - began
   return _Report(f"{args.output}: {w}x{h} pixels, {seconds:.1f} s", {})
 
 
-def _sizes(data: bytes, header: codec.Header) -> dict:
+def _sizes(jgs: _Jgs) -> dict:
+  size, header = len(jgs.data), jgs.header
   return {
-    "bytes": len(data),
-    "bpp": 8 * len(data) / (header.height * header.width),
+    "bytes": size,
+    "bpp": 8 * size / (header.height * header.width),
     "num_gaussians": header.num_gaussians,
-    "bits_per_gaussian": 8 * len(data) / header.num_gaussians,
+    "bits_per_gaussian": 8 * size / header.num_gaussians,
   }
 
 
@@ -238,8 +269,11 @@ def _settings(header: codec.Header) -> dict:
 
 
 def _run_info(args) -> _Report:
-  data, header = _read_jgs(args.input)
-  facts = _settings(header) | _sizes(data, header)
+  if args.backends:
+    return _describe_backends()
+  jgs = _read_jgs(args.input)
+  data, header = jgs.data, jgs.header
+  facts = _settings(header) | _sizes(jgs)
   lines = [f"{name:20} {_shown(value)}" for name, value in facts.items()]
   sections = codec.section_sizes(data)
   bits = {k: 8 * v / header.num_gaussians for k, v in sections.items()}
@@ -247,6 +281,24 @@ def _run_info(args) -> _Report:
   lines += [f"{k:20} {v:8} {bits[k]:18.2f}" for k, v in sections.items()]
   facts["section_bytes"] = sections
   facts["section_bits_per_gaussian"] = bits
+  return _Report("\n".join(lines), facts)
+
+
+def _describe_backends() -> _Report:
+  """Which backends of the rasteriser there are, and why not the others."""
+  from jaxgs.availability import availability
+
+  facts = availability()
+  library = facts["native_library"]
+  if not library:
+    library = f"{facts['instruction_set']}, {facts['num_threads']} threads"
+  lines = [
+    f"{'jax':12} {facts['jax']} on {facts['platform']}",
+    f"{'native code':12} {library}",
+  ]
+  for name, fault in facts["backends"].items():
+    default = ", the default" if name == facts["default"] else ""
+    lines.append(f"{name:12} {fault or 'available' + default}")
   return _Report("\n".join(lines), facts)
 
 
@@ -261,8 +313,10 @@ def _run_eval(args) -> _Report:
   height, width, channels = reference.shape
   is_jgs = _is_jgs(args.input)
   if is_jgs:
-    data, header = _read_jgs(args.input)
-    size, shape = len(data), (header.height, header.width, header.channels)
+    jgs = _read_jgs(args.input)
+    header = jgs.header
+    size = len(jgs.data)
+    shape = (header.height, header.width, header.channels)
   else:
     pixels = read_image(args.input).pixels
     size, shape = os.path.getsize(args.input), pixels.shape
@@ -273,8 +327,8 @@ def _run_eval(args) -> _Report:
       f" {args.reference} is {width}x{height} with {channels}"
     )
   if is_jgs:
-    _check_backend(spec_of(header))
-    pixels = _draw(args.input, data)
+    _check_backend(spec_of(header), decode=True)
+    pixels = _to_float(_draw(args.input, jgs))
   facts = {
     "bytes": size,
     "bpp": 8 * size / (height * width),
@@ -334,6 +388,8 @@ def _complain(args, message: str) -> int:
 def _print(report: _Report, as_json: bool) -> None:
   text = report.text
   if as_json:
+    import json
+
     # JSON has no infinity: the PSNR of identical pictures is null.
     facts = {k: None if v == math.inf else v for k, v in report.facts.items()}
     text = json.dumps(facts, allow_nan=False)

@@ -1,17 +1,31 @@
-"""Bytes to pixels: what a `.jgs` file shows, at any size, within limits."""
+"""Bytes to pixels: what a `.jgs` file shows, at any size, within limits.
 
-import jax
+On a CPU the native library draws, and jax is not imported; another backend, or
+a machine without the library, takes the way through jax.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
-from jaxgs import codec
+from jaxgs import codec, native
 from jaxgs.codec.header import GAMMA_ONE
 from jaxgs.config import RasterSpec
-from jaxgs.quantize import device_lattice, from_symbols
-from jaxgs.rasterize import pairs_of, render
-from jaxgs.types import Gaussians2D
+from jaxgs.dequantize import from_symbols, host_lattice
+from jaxgs.project import place
+from jaxgs.types import Gaussians2D, Splats
 
 # Pixels of one band of rows when decoding: bounds the memory at any size.
 _BAND_PX = 1 << 22
+
+# Values that become integers at a time: they stay in a core's cache.
+_BLOCK = 1 << 16
 
 # A decoder draws at most this many pixels and tile-splat pairs unless told
 # otherwise: 8192 x 8192 px, and three times what a fit of 500 000 splats has
@@ -20,19 +34,62 @@ _BAND_PX = 1 << 22
 MAX_PIXELS = 1 << 26
 MAX_PAIRS = 1 << 24
 
-_from_symbols = jax.jit(from_symbols, static_argnames=("transform",))
+
+class _Window(NamedTuple):
+  """What is drawn of the scaled picture: its corner and size, output px."""
+
+  x: int
+  y: int
+  width: int
+  height: int
+  scale: float
+
+  def rows(self, top: int, count: int) -> _Window:
+    """Some rows of the window."""
+    return self._replace(y=self.y + top, height=count)
 
 
 def spec_of(header: codec.Header, backend: str = "auto") -> RasterSpec:
-  """How a decoder draws a file."""
-  return RasterSpec(
-    blend=header.blend,
-    top_k=header.top_k,
-    cutoff=header.cutoff / 256,
-    edge=header.edge,
-    epsilon=header.epsilon / 2**24,
-    backend=backend,
-  )
+  """How a decoder draws a file.
+
+  Args:
+    header: Of the file.
+    backend: See RasterSpec.
+
+  Returns:
+    A RasterSpec.
+
+  Raises:
+    BitstreamError: The file asks for what no RasterSpec allows.
+  """
+  try:
+    return RasterSpec(
+      blend=header.blend,
+      top_k=header.top_k,
+      cutoff=header.cutoff / 256,
+      edge=header.edge,
+      epsilon=header.epsilon / 2**24,
+      backend=backend,
+    )
+  except ValueError as error:
+    raise codec.BitstreamError(f"section header: {error}") from error
+
+
+def uses_native(backend: str = "auto") -> bool:
+  """Whether `decompress` draws with the native library, without jax.
+
+  Args:
+    backend: See RasterSpec. "auto" asks `use_backend` and JAXGS_BACKEND.
+
+  Returns:
+    True for the backend "cpu", or if none is asked for, where the library is.
+  """
+  if backend == "auto":
+    # The module needs jax. Where nobody has imported it, there is no context.
+    module = sys.modules.get("jaxgs.backends")
+    context = module._backend_context.value if module else None
+    backend = context or os.environ.get("JAXGS_BACKEND") or "auto"
+  return backend in ("auto", "cpu") and native.library() is not None
 
 
 def decode_gaussians(data: bytes) -> tuple[Gaussians2D, codec.Header]:
@@ -42,16 +99,28 @@ def decode_gaussians(data: bytes) -> tuple[Gaussians2D, codec.Header]:
     data: A `.jgs` file.
 
   Returns:
-    Gaussians2D in pixels of the stored image, and the header.
+    Gaussians2D of jax arrays in pixels of the stored image, and the header.
 
   Raises:
     BitstreamError: The file is damaged or not a `.jgs` file.
   """
   header, symbols = codec.decode(data)
-  gaussians = _from_symbols(
+  return _on_device(header, symbols), header
+
+
+@functools.cache
+def _jitted():
+  import jax
+
+  return jax.jit(from_symbols, static_argnames=("transform",))
+
+
+def _on_device(header: codec.Header, symbols: codec.Symbols) -> Gaussians2D:
+  from jaxgs.quantize import device_lattice
+
+  return _jitted()(
     symbols, device_lattice(header.lattice), transform=header.color_transform
   )
-  return gaussians, header
 
 
 def decompress(
@@ -68,7 +137,8 @@ def decompress(
     data: The file.
     scale: Output pixels per stored pixel, > 0; sizes are rounded.
     crop: (x, y, width, height) in output pixels; only that window is drawn.
-    backend: See RasterSpec.
+    backend: See RasterSpec. "auto" is the native library on any machine that
+      has it, unless a context or JAXGS_BACKEND says otherwise.
     max_pixels: Larger outputs are refused; over four channels, the fewer.
 
   Returns:
@@ -78,7 +148,71 @@ def decompress(
     BitstreamError: The file is damaged, or would take absurdly long to draw.
     ValueError: The scale or window is out of range.
   """
-  gaussians, header = decode_gaussians(data)
+  header, symbols = codec.decode(data)
+  return draw(
+    header,
+    symbols,
+    scale=scale,
+    crop=crop,
+    backend=backend,
+    max_pixels=max_pixels,
+  )
+
+
+def draw(
+  header: codec.Header,
+  symbols: codec.Symbols,
+  *,
+  scale: float = 1.0,
+  crop: tuple[int, int, int, int] | None = None,
+  backend: str = "auto",
+  max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+  """`decompress` of a file that is decoded already; its other arguments.
+
+  Args:
+    header: From `codec.decode`.
+    symbols: From `codec.decode`.
+    scale: See `decompress`.
+    crop: See `decompress`.
+    backend: See `decompress`.
+    max_pixels: See `decompress`.
+
+  Returns:
+    (H, W, C) uint8 or uint16.
+
+  Raises:
+    BitstreamError: The file would take absurdly long to draw.
+    ValueError: The scale or window is out of range.
+  """
+  scale = float(scale)
+  window = _window(header, scale, crop, max_pixels)
+  spec = spec_of(header, backend)
+  painter = _native_painter if uses_native(backend) else _jax_painter
+  count_pairs, paint = painter(header, symbols, spec)
+  pairs = count_pairs(window)
+  if pairs > MAX_PAIRS:
+    raise codec.BitstreamError(
+      f"the splats touch {pairs:.3g} tiles in all, over the limit of"
+      f" {MAX_PAIRS}: not drawn"
+    )
+  height, width = window.height, window.width
+  dtype = np.uint8 if header.bit_depth == 8 else np.uint16
+  out = np.empty((height, width, header.channels), dtype)
+  rows = max(4 * _BAND_PX // (width * max(header.channels, 4)), 1)
+  for top in range(0, height, rows):
+    band = window.rows(top, min(rows, height - top))
+    _to_levels(paint(band), header, out[top : top + band.height])
+  return out
+
+
+def _window(
+  header: codec.Header,
+  scale: float,
+  crop: tuple[int, int, int, int] | None,
+  max_pixels: int,
+) -> _Window:
+  """What is to be drawn, once it is known to be within bounds."""
   height, width = output_size(header, scale)
   x, y, w, h = crop or (0, 0, width, height)
   if not (0 <= x < x + w <= width and 0 <= y < y + h <= height):
@@ -92,33 +226,115 @@ def decompress(
       f"{w}x{h} px of {header.channels} channels are over the limit of"
       f" {max_pixels} px"
     )
-  spec = spec_of(header, backend)
-  window = {"scale": scale, "width": w}
-  pairs = pairs_of(gaussians, height=h, offset=(x, y), spec=spec, **window)
-  if pairs > MAX_PAIRS:
-    raise codec.BitstreamError(
-      f"the splats touch {pairs:.3g} tiles in all, over the limit of"
-      f" {MAX_PAIRS}: not drawn"
+  return _Window(x, y, w, h, scale)
+
+
+# How many tile-splat pairs a window has, and its picture: (H, W, C) float32.
+_Painter = tuple[Callable[[_Window], float], Callable[[_Window], np.ndarray]]
+
+
+def _jax_painter(
+  header: codec.Header, symbols: codec.Symbols, spec: RasterSpec
+) -> _Painter:
+  if spec.backend in ("auto", "cpu"):
+    native.announce_slow_path()
+  from jaxgs.rasterize import pairs_of, render
+
+  gaussians = _on_device(header, symbols)
+
+  def options(window: _Window) -> dict:
+    x, y, width, height, scale = window
+    size = {"height": height, "width": width, "scale": scale}
+    return size | {"offset": (x, y), "spec": spec}
+
+  return (
+    lambda window: pairs_of(gaussians, **options(window)),
+    lambda window: np.asarray(render(gaussians, **options(window)).image),
+  )
+
+
+def _native_painter(
+  header: codec.Header, symbols: codec.Symbols, spec: RasterSpec
+) -> _Painter:
+  library = native.library()
+  num_threads = native.num_threads()
+  gaussians = from_symbols(
+    symbols, host_lattice(header.lattice), transform=header.color_transform
+  )
+
+  def splats_in(window: _Window) -> Splats:
+    splats = place(gaussians, scale=window.scale, offset=(window.x, window.y))
+    return Splats(*(np.ascontiguousarray(leaf, np.float32) for leaf in splats))
+
+  def count_pairs(window: _Window) -> float:
+    mean, conic, log_weight, _ = _pointers(splats := splats_in(window))
+    return library.jaxgs_count_pairs(
+      mean,
+      conic,
+      log_weight,
+      len(splats.mean),
+      window.height,
+      window.width,
+      spec.cutoff,
+      spec.tile,
     )
-  peak = 2**header.bit_depth - 1
-  dtype = np.uint8 if header.bit_depth == 8 else np.uint16
-  out = np.empty((h, w, header.channels), dtype)
-  gamma = header.gamma / GAMMA_ONE
-  rows = max(4 * _BAND_PX // (w * max(header.channels, 4)), 1)
-  for top in range(0, h, rows):
-    band = min(rows, h - top)
-    image = render(
-      gaussians, height=band, offset=(x, y + top), spec=spec, **window
-    ).image
-    image = np.clip(np.asarray(image), 0.0, 1.0)
-    if gamma != 1.0:
-      image = image ** (1.0 / gamma)
-    out[top : top + band] = np.rint(image * peak)
-  return out
+
+  def paint(window: _Window) -> np.ndarray:
+    splats = splats_in(window)
+    image = np.empty((window.height, window.width, header.channels), np.float32)
+    status = library.jaxgs_draw(
+      *_pointers(splats),
+      len(splats.mean),
+      header.channels,
+      window.height,
+      window.width,
+      int(spec.blend == "sum"),
+      spec.top_k,
+      spec.cutoff,
+      int(spec.edge == "smooth"),
+      spec.epsilon,
+      spec.tile,
+      num_threads,
+      native.pointer(image, np.float32),
+    )
+    if status:
+      raise MemoryError(f"drawing {window.width}x{window.height} px")
+    return image
+
+  return count_pairs, paint
+
+
+def _pointers(splats: Splats) -> list[int]:
+  return [native.pointer(leaf, np.float32) for leaf in splats]
+
+
+def _to_levels(
+  image: np.ndarray, header: codec.Header, out: np.ndarray
+) -> None:
+  """Rounds a picture to the levels of the file's bit depth."""
+  peak = np.float32(2**header.bit_depth - 1)
+  exponent = np.float32(GAMMA_ONE / header.gamma)
+  source, target = image.reshape(-1), out.reshape(-1)
+  for begin in range(0, source.size, _BLOCK):
+    # Not clip: weights that overflow give NaN, which has no level.
+    block = np.fmax(source[begin : begin + _BLOCK], np.float32(0))
+    np.fmin(block, np.float32(1), out=block)
+    if header.gamma != GAMMA_ONE:
+      np.power(block, exponent, out=block)
+    block *= peak
+    # By way of int32: compilers vectorise that, and not float to uint8.
+    target[begin : begin + _BLOCK] = np.rint(block, out=block).astype(np.int32)
 
 
 def output_size(header: codec.Header, scale: float) -> tuple[int, int]:
   """Height and width of the picture drawn at a scale.
+
+  Args:
+    header: Of the file.
+    scale: Output pixels per stored pixel.
+
+  Returns:
+    Pixels, at least 1.
 
   Raises:
     ValueError: The scale is not positive or not finite.

@@ -1,12 +1,31 @@
-"""Ellipses: scales and angle to conic and extent."""
+"""Ellipses: scales and angle to conic and extent.
 
-import jax
-import jax.numpy as jnp
+Written once for numpy arrays, which a decoder has, and for those of jax: what
+comes in as numpy's stays numpy's, in its own precision.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import numpy as np
+
+if typing.TYPE_CHECKING:
+  import jax
 
 # Standard deviations outside [e^-5, e^12] px draw the same as at the border:
 # under 0.007 px nothing but the pixel at the centre is hit, over 160000 px
 # every picture is flat. The bound keeps 1 / s^2 finite in float32.
 LOG_SCALE_MIN, LOG_SCALE_MAX = -5.0, 12.0
+
+
+def array_module(*arrays):
+  """The library of some arrays: numpy if all are numpy's, else jax.numpy."""
+  if all(isinstance(array, (np.ndarray, np.generic)) for array in arrays):
+    return np
+  import jax.numpy as jnp
+
+  return jnp
 
 
 def variances(
@@ -22,8 +41,9 @@ def variances(
   Returns:
     (..., 2) variances, px^2.
   """
-  log_scale = jnp.clip(log_scale, LOG_SCALE_MIN, LOG_SCALE_MAX)
-  return jnp.exp(2.0 * log_scale) * (scale * scale) + blur
+  xp = array_module(log_scale)
+  log_scale = xp.clip(log_scale, LOG_SCALE_MIN, LOG_SCALE_MAX)
+  return xp.exp(2.0 * log_scale) * (scale * scale) + blur
 
 
 def conic(variance: jax.Array, angle: jax.Array) -> jax.Array:
@@ -36,9 +56,10 @@ def conic(variance: jax.Array, angle: jax.Array) -> jax.Array:
   Returns:
     (..., 3): the entries xx, xy, yy, 1 / px^2.
   """
-  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  xp = array_module(variance, angle)
+  cos, sin = xp.cos(angle), xp.sin(angle)
   i1, i2 = 1.0 / variance[..., 0], 1.0 / variance[..., 1]
-  return jnp.stack(
+  return xp.stack(
     [
       cos * cos * i1 + sin * sin * i2,
       cos * sin * (i1 - i2),
@@ -58,12 +79,13 @@ def half_extent(conic_: jax.Array, radius2: jax.Array) -> jax.Array:
   Returns:
     (..., 2): half width and half height, px.
   """
+  xp = array_module(conic_, radius2)
   a, b, c = conic_[..., 0], conic_[..., 1], conic_[..., 2]
   # For a needle the determinant cancels in float32; its trace bounds it from
   # below by the rounding error, so the box can only come out too large.
-  det = jnp.maximum(a * c - b * b, 1e-7 * a * c)
-  radius2 = jnp.maximum(radius2, 0.0)
-  return jnp.sqrt(jnp.stack([c, a], axis=-1) * (radius2 / det)[..., None])
+  det = xp.maximum(a * c - b * b, 1e-7 * a * c)
+  radius2 = xp.maximum(radius2, 0.0)
+  return xp.sqrt(xp.stack([c, a], axis=-1) * (radius2 / det)[..., None])
 
 
 def evaluate_conic(conic_: jax.Array, dx: jax.Array, dy: jax.Array):
@@ -77,5 +99,6 @@ def evaluate_conic(conic_: jax.Array, dx: jax.Array, dy: jax.Array):
   Returns:
     e, broadcast of dx, dy and conic_[..., 0]; never negative.
   """
+  xp = array_module(conic_, dx, dy)
   a, b, c = conic_[..., 0], conic_[..., 1], conic_[..., 2]
-  return jnp.maximum(0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy, 0.0)
+  return xp.maximum(0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy, 0.0)

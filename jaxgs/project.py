@@ -1,10 +1,16 @@
 """Gaussians to splats on the screen: only this module knows the dimension."""
 
-import jax
-import jax.numpy as jnp
+from __future__ import annotations
+
+import typing
+
+import numpy as np
 
 from jaxgs import math
 from jaxgs.types import Gaussians2D, Splats
+
+if typing.TYPE_CHECKING:
+  import jax
 
 
 def project(
@@ -34,20 +40,47 @@ def project(
   Returns:
     N splats in output pixels.
   """
+  import jax
+  import jax.numpy as jnp
+
   gaussians = jax.tree.map(jnp.asarray, gaussians)
+  return place(gaussians, active=active, scale=scale, offset=offset)
+
+
+def place(
+  gaussians: Gaussians2D,
+  *,
+  active: jax.Array | np.ndarray | None = None,
+  scale: float = 1.0,
+  offset: tuple[float, float] = (0.0, 0.0),
+) -> Splats:
+  """`project` for arrays of numpy or of jax: the splats are of the same kind.
+
+  Args:
+    gaussians: As in `project`.
+    active: As in `project`.
+    scale: As in `project`.
+    offset: As in `project`.
+
+  Returns:
+    N splats in output pixels.
+  """
+  xp = math.array_module(*gaussians)
   blur = max(0.0, 1.0 - scale * scale) / 12.0
   variance = math.variances(gaussians.log_scale, scale=scale, blur=blur)
   log_weight = gaussians.log_weight
   dtype = gaussians.mean.dtype
   if blur > 0.0:
     sharp = math.variances(gaussians.log_scale, scale=scale)
-    log_weight += 0.5 * jnp.sum(jnp.log(sharp) - jnp.log(variance), axis=-1)
+    # No +=, which would change the caller's numpy array.
+    loss = xp.sum(xp.log(sharp) - xp.log(variance), axis=-1)
+    log_weight = log_weight + 0.5 * loss
   if active is not None:
-    log_weight = jnp.where(active, log_weight, -jnp.inf)
+    log_weight = xp.where(active, log_weight, -xp.inf)
   return Splats(
     # Squares of offsets must stay finite; 1e9 px is outside of any picture.
-    mean=jnp.clip(
-      gaussians.mean * scale - jnp.asarray(offset, dtype)[None], -1e9, 1e9
+    mean=xp.clip(
+      gaussians.mean * scale - xp.asarray(offset, dtype)[None], -1e9, 1e9
     ),
     conic=math.conic(variance, gaussians.angle),
     log_weight=log_weight,

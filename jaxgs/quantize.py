@@ -2,46 +2,22 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgs.codec.header import SCALE_STEP_MAX, VALUE_STEP_MAX
-from jaxgs.codec.lattice import (
-  RATIO_MAX,
-  TABLE_OFFSET,
-  Lattice,
-  angle_levels_table,
-  position_bits_table,
-)
-from jaxgs.codec.limits import SymbolLimits, symbol_limits
+from jaxgs.codec.lattice import RATIO_MAX, TABLE_OFFSET, Lattice
 from jaxgs.codec.symbols import Symbols
 from jaxgs.config import QuantConfig
+from jaxgs.dequantize import (
+  STEP_UNIT,
+  DeviceLattice,
+  from_symbols,
+  host_lattice,
+)
 from jaxgs.types import Gaussians2D
-
-_UNIT = 2.0**-16  # Of the steps of a Lattice.
-
-
-class DeviceLattice(NamedTuple):
-  """A codec.Lattice as arrays, so that its steps can change without retracing.
-
-  Attributes:
-    scale_step: () float32, nats.
-    weight_step: () float32, nats.
-    feature_step: (C,) float32.
-    position_bits: (2048,) int32 by minor + TABLE_OFFSET.
-    angle_levels: (2048,) int32 by ratio.
-    limits: The largest symbols that a file can hold.
-  """
-
-  scale_step: jax.Array
-  weight_step: jax.Array
-  feature_step: jax.Array
-  position_bits: jax.Array
-  angle_levels: jax.Array
-  limits: SymbolLimits
 
 
 def device_lattice(lattice: Lattice) -> DeviceLattice:
@@ -53,23 +29,7 @@ def device_lattice(lattice: Lattice) -> DeviceLattice:
   Returns:
     The same as arrays.
   """
-  limits = symbol_limits(lattice)
-  return DeviceLattice(
-    scale_step=jnp.float32(lattice.scale_step * _UNIT),
-    weight_step=jnp.float32(lattice.weight_step * _UNIT),
-    feature_step=jnp.asarray(
-      np.array(lattice.feature_step) * _UNIT, jnp.float32
-    ),
-    position_bits=jnp.asarray(position_bits_table(lattice)),
-    angle_levels=jnp.asarray(angle_levels_table(lattice)),
-    limits=jax.tree.map(
-      lambda limit: jnp.asarray(limit, jnp.int32),
-      limits._replace(
-        scale=min(limits.scale, TABLE_OFFSET - 1),
-        feature=np.array(limits.feature),
-      ),
-    ),
-  )
+  return jax.tree.map(jnp.asarray, host_lattice(lattice))
 
 
 def rgb_to_ycocg(feature: jax.Array) -> jax.Array:
@@ -86,14 +46,6 @@ def rgb_to_ycocg(feature: jax.Array) -> jax.Array:
   """
   r, g, b = feature[..., 0], feature[..., 1], feature[..., 2]
   mixed = [0.25 * r + 0.5 * g + 0.25 * b, r - b, g - 0.5 * (r + b)]
-  return jnp.concatenate([jnp.stack(mixed, -1), feature[..., 3:]], axis=-1)
-
-
-def ycocg_to_rgb(feature: jax.Array) -> jax.Array:
-  """Inverse of `rgb_to_ycocg`."""
-  y, co, cg = feature[..., 0], feature[..., 1], feature[..., 2]
-  middle = y - 0.5 * cg
-  mixed = [middle + 0.5 * co, y + 0.5 * cg, middle - 0.5 * co]
   return jnp.concatenate([jnp.stack(mixed, -1), feature[..., 3:]], axis=-1)
 
 
@@ -166,37 +118,6 @@ def to_symbols(
   )
 
 
-def from_symbols(
-  symbols: Symbols, lattice: DeviceLattice, *, transform: str
-) -> Gaussians2D:
-  """The Gaussians that symbols stand for: what a decoder draws.
-
-  Args:
-    symbols: int32 arrays.
-    lattice: Steps.
-    transform: "ycocg" or "none".
-
-  Returns:
-    Gaussians2D.
-  """
-  major, ratio = symbols.scale[:, 0], symbols.scale[:, 1]
-  minor = major - ratio
-  bits = lattice.position_bits[minor + TABLE_OFFSET]
-  step = jnp.exp2(-bits.astype(jnp.float32))[:, None]
-  levels = lattice.angle_levels[ratio].astype(jnp.float32)
-  feature = symbols.feature.astype(jnp.float32) * lattice.feature_step[None]
-  if transform == "ycocg":
-    feature = ycocg_to_rgb(feature)
-  scale = jnp.stack([major, minor], axis=-1).astype(jnp.float32)
-  return Gaussians2D(
-    mean=(symbols.position.astype(jnp.float32) + 0.5) * step,
-    log_scale=scale * lattice.scale_step,
-    angle=symbols.angle.astype(jnp.float32) * (jnp.pi / levels),
-    log_weight=symbols.weight.astype(jnp.float32) * lattice.weight_step,
-    feature=feature,
-  )
-
-
 def quantize(
   gaussians: Gaussians2D,
   lattice: DeviceLattice,
@@ -247,7 +168,7 @@ def lattice_of(config: QuantConfig, channels: int, transform: str) -> Lattice:
     steps[:3] = [config.luma_step, config.chroma_step, config.chroma_step]
 
   def units(step, most):
-    return int(np.clip(round(step * coarse / _UNIT), 1, most))
+    return int(np.clip(round(step * coarse / STEP_UNIT), 1, most))
 
   precision = config.position_precision - math.log2(coarse)
   return Lattice(

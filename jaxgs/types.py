@@ -5,11 +5,17 @@ K splats blended per pixel, S symbols.
 
 Images are float32 in [0, 1], (H, W, C). Coordinates are pixels, x to the
 right, y down; the centre of pixel (row i, column j) is (j + 0.5, i + 0.5).
+
+The decoder fills the same types with numpy arrays and runs without jax.
 """
 
+from __future__ import annotations
+
+import typing
 from typing import NamedTuple
 
-import jax
+if typing.TYPE_CHECKING:
+  import jax
 
 
 class Gaussians2D(NamedTuple):

@@ -1,5 +1,6 @@
 """Conventions of the public API, by reflection."""
 
+import ast
 import dataclasses
 import inspect
 import subprocess
@@ -60,6 +61,16 @@ def test_there_is_an_api_to_check():
 
 def test_exports_are_sorted_unique_and_complete():
   assert jaxgs.__all__ == sorted(set(jaxgs.__all__))
+  assert {*jaxgs._HOMES, "metrics"} == set(jaxgs.__all__) <= set(dir(jaxgs))
+  # What type checkers read is what is looked up.
+  tree = ast.parse(inspect.getsource(jaxgs))
+  said = {
+    alias.name: node.module
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ImportFrom) and node.module.startswith("jaxgs.")
+    for alias in node.names
+  }
+  assert said == {k: f"jaxgs.{home}" for k, home in jaxgs._HOMES.items()}
   for name, value in vars(jaxgs).items():
     if name.startswith("_") or isinstance(value, types.ModuleType):
       continue
@@ -100,13 +111,40 @@ def test_class(name):
     assert field in doc, f"{field} is not documented"
 
 
-def test_import_loads_nothing_heavy():
-  code = (
-    "import sys, jaxgs; print([m for m in ('flax', 'triton', 'imageio', 'PIL',"
-    " 'tifffile', 'imagecodecs', 'matplotlib', 'tqdm', 'ml_collections')"
-    " if m in sys.modules])"
-  )
+def run(code):
   out = subprocess.run(
     [sys.executable, "-c", code], capture_output=True, text=True, check=True
   )
-  assert out.stdout.strip() == "[]"
+  return out.stdout.strip()
+
+
+def test_import_loads_nothing_heavy():
+  found = run("import sys, jaxgs; print(*sys.modules)").split()
+  assert "jaxgs" in found
+  assert not {"jax", "numpy", "jaxgs.codec"}.intersection(found)
+  # All that is public, with jax.
+  code = "import sys, jaxgs; [getattr(jaxgs, n) for n in jaxgs.__all__];"
+  found = run(code + "print(*sys.modules)").split()
+  heavy = (
+    *("flax", "triton", "imageio", "PIL", "tifffile", "imagecodecs"),
+    *("matplotlib", "tqdm", "ml_collections"),
+  )
+  assert "jaxgs.fit" in found
+  assert not set(heavy).intersection(found)
+
+
+def test_functions_are_not_hidden_by_modules():
+  code = """
+import sys, jaxgs
+from jaxgs import codec
+import jaxgs.fit, jaxgs.compress, jaxgs.decompress, jaxgs.quantize
+names = [n for n in jaxgs._HOMES if f"jaxgs.{n}" in sys.modules]
+print(*names, *(getattr(jaxgs, n).__name__ for n in names), codec.__name__)
+"""
+  found = run(code).split()
+  assert found.pop() == "jaxgs.codec"
+  names, functions = found[: len(found) // 2], found[len(found) // 2 :]
+  assert names == functions
+  assert {"fit", "compress", "decompress", "project", "quantize"} <= set(names)
+  with pytest.raises(AttributeError, match="no attribute 'fits'"):
+    _ = jaxgs.fits

@@ -68,7 +68,7 @@ def _refusal(capsys, *argv):
 def test_decode_refuses_before_it_draws(
   capsys, monkeypatch, tmp_path, jgs, name, options, reason
 ):
-  monkeypatch.setattr(cli, "decompress", None)
+  monkeypatch.setattr(cli, "draw", None)
   code, line = _refusal(capsys, "decode", jgs, tmp_path / name, *options)
   assert code == 1
   assert reason in line
@@ -143,7 +143,7 @@ def test_file_that_would_take_too_long(capsys, tmp_path):
 
 
 def test_eval_of_other_shapes(capsys, monkeypatch, tmp_path, rgb):
-  monkeypatch.setattr(cli, "decompress", None)
+  monkeypatch.setattr(cli, "draw", None)
   code, line = _refusal(capsys, "eval", rgb, RGBA)
   assert code == 1
   assert f"{RGBA} is 64x64 with 4 channels, {rgb} is 24x20 with 3" in line
@@ -178,7 +178,7 @@ def test_eval_of_other_shapes(capsys, monkeypatch, tmp_path, rgb):
 def test_encode_refuses_before_it_fits(
   capsys, monkeypatch, tmp_path, rgb, source, output, options, reason
 ):
-  monkeypatch.setattr(cli, "compress", None)
+  monkeypatch.setattr(cli, "_compress", None)
   (tmp_path / "empty.png").write_bytes(b"")
   (tmp_path / "text.png").write_text("just a line")
   (tmp_path / "cut.png").write_bytes(pathlib.Path(rgb).read_bytes()[:-20])
@@ -202,6 +202,13 @@ def test_unknown_backend(capsys, monkeypatch, tmp_path, rgb):
     assert "'abacus'" in line
 
 
+def test_bad_number_of_threads(capsys, monkeypatch, tmp_path):
+  monkeypatch.setenv("JAXGS_NUM_THREADS", "many")
+  code, line = _refusal(capsys, "decode", RGBA, tmp_path / "a.png")
+  assert code == 1
+  assert "JAXGS_NUM_THREADS must be 1 to 1024, got 'many'" in line
+
+
 @pytest.mark.parametrize(
   ("fault", "code", "message"),
   (
@@ -220,7 +227,7 @@ def test_faults_leave_the_old_file(
   def fail(*args, **options):
     raise fault
 
-  monkeypatch.setattr(cli, "compress", fail)
+  monkeypatch.setattr(cli, "_compress", fail)
   path = tmp_path / "a.jgs"
   path.write_bytes(b"old")
   assert cli.main(["encode", rgb, str(path)]) == code
@@ -239,6 +246,6 @@ def test_faults_of_the_program_are_shown(monkeypatch, tmp_path, rgb, fault):
   def fail(*args, **options):
     raise fault
 
-  monkeypatch.setattr(cli, "compress", fail)
+  monkeypatch.setattr(cli, "_compress", fail)
   with pytest.raises(type(fault), match="bug"):
     cli.main(["encode", rgb, str(tmp_path / "a.jgs")])

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import types
 
+import jax
 import numpy as np
 import pytest
 
-from jaxgs import cli
+from jaxgs import cli, kernels
 from jaxgs.config import preset
 from jaxgs.io import read_image, write_image
 
@@ -232,6 +233,26 @@ def test_info(capsys):
     assert re.search(pattern, text, re.MULTILINE)
 
 
+def test_backends(capsys, monkeypatch):
+  facts = json.loads(_run(capsys, "info", "--backends", "--json"))
+  assert set(facts["backends"]) == set(kernels.BACKENDS)
+  assert facts["backends"]["reference"] == facts["backends"]["xla"] == ""
+  assert facts["backends"][facts["default"]] == ""
+  assert facts["jax"] == jax.__version__
+  text = _run(capsys, "info", "--backends")
+  assert re.search(rf"^{facts['default']} +available, the def", text, re.M)
+  if not facts["native_library"]:
+    assert facts["num_threads"] >= 1
+    assert f"{facts['instruction_set']}, {facts['num_threads']} thr" in text
+
+  monkeypatch.setenv("JAXGS_NATIVE", "0")
+  facts = json.loads(_run(capsys, "info", "--backends", "--json"))
+  assert facts["native_library"] == facts["backends"]["cpu"]
+  assert "JAXGS_NATIVE=0" in facts["native_library"]
+  text = _run(capsys, "info", "--backends")
+  assert re.search("^cpu +switched off by JAXGS_NATIVE=0", text, re.M)
+
+
 def test_eval_of_identical_pictures(capsys, rgb):
   facts = json.loads(_run(capsys, "eval", rgb, rgb, "--json"))
   assert facts["psnr_db"] is None
@@ -285,7 +306,7 @@ def test_reader_that_leaves():
 
 def test_names_that_are_no_text(capsys, monkeypatch, tmp_path):
   black = np.zeros((64, 64, 4), np.uint8)
-  monkeypatch.setattr(cli, "decompress", lambda data, **options: black)
+  monkeypatch.setattr(cli, "draw", lambda *parts, **options: black)
   out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
   text = _run(capsys, "decode", RGBA, out)
   assert r"\udcff.png: 64x64 pixels" in text

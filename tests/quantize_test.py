@@ -5,16 +5,15 @@ import pytest
 
 from jaxgs import codec
 from jaxgs.config import FieldBits, QuantConfig
+from jaxgs.dequantize import from_symbols, ycocg_to_rgb
 from jaxgs.quantize import (
   canonicalize,
   device_lattice,
-  from_symbols,
   lattice_of,
   measured_config,
   quantize,
   rgb_to_ycocg,
   to_symbols,
-  ycocg_to_rgb,
 )
 from jaxgs.types import Gaussians2D
 from tests.kernels.scenes import random_gaussians

@@ -1,6 +1,7 @@
 """The `.jgs` file: container, entropy coder, tables, field layout.
 
-Imports numpy only, and feeds the entropy coder with integers only.
+Imports numpy only, with the native library where it is there, and feeds the
+entropy coder with integers only.
 """
 
 from jaxgs.codec.bitstream import MAGIC, BitstreamError

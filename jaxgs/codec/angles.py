@@ -18,6 +18,7 @@ n choices have the cumulative table `k * 2**PRECISION_BITS // n`.
 
 import numpy as np
 
+from jaxgs import native
 from jaxgs.codec.bitstream import ByteReader
 from jaxgs.codec.columns import (
   Context,
@@ -154,6 +155,26 @@ def decode_angles(
   turned = first + _decode_uniform(reader, choices, lanes) - _half(levels)
   if mode == ABSOLUTE:
     return turned % levels
+  return _add_guesses(turned, levels, near)
+
+
+def _add_guesses(
+  turned: np.ndarray, levels: np.ndarray, near: np.ndarray
+) -> np.ndarray:
+  """Undoes RELATIVE; `turned` less the half."""
+  library = native.library()
+  if library is not None:
+    angle = np.empty_like(turned)
+    fault = library.jaxgs_restore_angles(
+      native.pointer(turned, np.int64),
+      native.pointer(levels, np.int64),
+      native.pointer(near, np.int64),
+      near.shape[1],
+      len(turned),
+      native.pointer(angle, np.int64),
+    )
+    if not fault:
+      return angle
   many = levels.tolist()
   out: list[int] = []
   source = near[:, 0].tolist()

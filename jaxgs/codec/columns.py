@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxgs import native
 from jaxgs.codec.bitstream import ByteReader, pack_bits, unpack_bits
 from jaxgs.codec.rans import ROWS_MAX, decode_from, default_lanes, encode
 from jaxgs.codec.tables import (
@@ -98,6 +99,9 @@ def _restore(
 ) -> np.ndarray:
   if not any(taps):
     return residual
+  values = _restore_native(residual, near, taps)
+  if values is not None:
+    return values
   a, b, c, d = taps
   source = residual.tolist()
   out = source[:1]
@@ -108,6 +112,30 @@ def _restore(
       raise reader.error("a predicted value is out of range")
     out.append(value)
   return np.asarray(out, np.int64)
+
+
+def _restore_native(
+  residual: np.ndarray, near: np.ndarray, taps: tuple[int, ...]
+) -> np.ndarray | None:
+  """The loop of `_restore` in the native library; None where it is not.
+
+  None, too, where a value is out of range: that is for the loop to say.
+  """
+  library = native.library()
+  if library is None:
+    return None
+  residual = np.ascontiguousarray(residual)
+  weights = np.array(taps, np.int64)
+  values = np.empty_like(residual)
+  fault = library.jaxgs_restore(
+    native.pointer(residual, np.int64),
+    native.pointer(near, np.int64),
+    native.pointer(weights, np.int64),
+    len(residual),
+    _LIMIT,
+    native.pointer(values, np.int64),
+  )
+  return None if fault else values
 
 
 def _choose_predictor(values: np.ndarray, near: np.ndarray) -> int:

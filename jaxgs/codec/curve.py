@@ -119,15 +119,25 @@ def neighbours(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     row but for row 0; and the squared distance in cells to the last of them,
     int64 `(N,)`.
   """
-  lags = np.arange(1, NUM_LAGS + 1)
-  near = np.empty((len(cell), NUM_NEIGHBOURS), np.int64)
-  spread = np.empty(len(cell), np.int64)
-  # In blocks, so that the table of all distances stays small.
-  for begin in range(0, len(cell), 4096):
-    rows = np.arange(begin, min(begin + 4096, len(cell)))
-    source = np.maximum(rows[:, None] - lags, 0)
-    distance = ((cell[rows, None] - cell[source]) ** 2).sum(2)
-    best = distance.argsort(axis=1, kind="stable")[:, :NUM_NEIGHBOURS]
-    near[rows] = np.take_along_axis(source, best, axis=1)
-    spread[rows] = np.take_along_axis(distance, best[:, -1:], axis=1)[:, 0]
+  n = len(cell)
+  near = np.empty((n, NUM_NEIGHBOURS), np.int64)
+  spread = np.empty(n, np.int64)
+  before = np.repeat(cell[:1], NUM_LAGS, axis=0)
+  x, y = np.ascontiguousarray(np.concatenate([before, cell]).T)
+  # In blocks, so that the table of all distances stays in a core's cache.
+  for begin in range(0, n, 2048):
+    end = min(begin + 2048, n)
+    key = np.empty((end - begin, NUM_LAGS), np.int64)
+    here = slice(begin + NUM_LAGS, end + NUM_LAGS)
+    for lag in range(NUM_LAGS):
+      there = slice(here.start - lag - 1, here.stop - lag - 1)
+      dx, dy = x[here] - x[there], y[here] - y[there]
+      # Distances are below 2**43. The lag behind them decides a tie, and tells
+      # afterwards whose distance it was.
+      key[:, lag] = (dx * dx + dy * dy) * NUM_LAGS + lag
+    key.partition(NUM_NEIGHBOURS - 1, axis=1)
+    best = np.sort(key[:, :NUM_NEIGHBOURS], axis=1)
+    source = np.arange(begin - 1, end - 1)[:, None] - best % NUM_LAGS
+    near[begin:end] = np.maximum(source, 0)
+    spread[begin:end] = best[:, -1] // NUM_LAGS
   return near, spread

@@ -1,5 +1,9 @@
 """Lane-interleaved rANS with indexed integer tables: the definition.
 
+The native library (`kernels/rans/cpu.cc`), where it is there, codes the same
+bytes 20 to 100 times faster. It only reports success: what is wrong with a
+stream or an argument is found again, and said, by the code here.
+
 A stream codes S symbols with L lanes. Symbol i belongs to lane `i % L` and to
 row `i // L`; the last row may be short. A lane is a uint32 state x in
 [2**16, 2**32). A table is an integer array `cumulative` of n + 1 entries with
@@ -33,6 +37,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxgs import native
 from jaxgs.codec.bitstream import ByteReader
 
 # 2**-14 is the smallest probability: tables of 1024 equal symbols are within
@@ -106,6 +111,9 @@ def encode(
   """
   count = len(symbols)
   _check_lanes(count, lanes)
+  stream = encode_native(symbols, table_index, tables, lanes)
+  if stream is not None:
+    return stream
   flat = _Tables(tables)
   index = np.asarray(table_index, np.int64)
   value = np.asarray(symbols, np.int64)
@@ -175,6 +183,9 @@ def decode_from(
   Arguments, result and errors are those of `decode`.
   """
   _check_lanes(count, lanes)
+  symbols = decode_native(reader, count, table_index, tables, lanes)
+  if symbols is not None:
+    return symbols
   flat = _Tables(tables)
   index = np.asarray(table_index, np.uint64) << np.uint64(PRECISION_BITS)
   state = np.frombuffer(reader.take(4 * lanes, "rANS states"), "<u4")
@@ -213,3 +224,79 @@ def _check_lanes(count: int, lanes: int) -> None:
     raise ValueError(f"lanes: got {lanes}, want 1..{LANES_MAX}")
   if count > ROWS_MAX * lanes:
     raise ValueError(f"lanes: {lanes} are too few for {count} symbols")
+
+
+def encode_native(
+  symbols: np.ndarray,
+  table_index: np.ndarray,
+  tables: Sequence[np.ndarray],
+  lanes: int,
+) -> bytes | None:
+  """`encode` by the native library; None where it cannot or will not."""
+  library = native.library()
+  if library is None or not tables:
+    return None
+  flat, offsets = _joined(tables)
+  symbols = np.ascontiguousarray(symbols, np.int64)
+  index = np.ascontiguousarray(table_index, np.int64)
+  if symbols.shape != index.shape:
+    return None
+  out = np.empty(4 * lanes + 2 * symbols.size, np.uint8)
+  size = np.zeros(1, np.int64)
+  fault = library.jaxgs_rans_encode(
+    native.pointer(symbols, np.int64),
+    native.pointer(index, np.int64),
+    symbols.size,
+    lanes,
+    native.pointer(flat, np.int64),
+    native.pointer(offsets, np.int64),
+    len(tables),
+    native.pointer(out, np.uint8),
+    native.pointer(size, np.int64),
+  )
+  return None if fault else out[: size[0]].tobytes()
+
+
+def decode_native(
+  reader: ByteReader,
+  count: int,
+  table_index: np.ndarray,
+  tables: Sequence[np.ndarray],
+  lanes: int,
+) -> np.ndarray | None:
+  """`decode_from` by the native library; None where it cannot or will not.
+
+  The reader moves only where there is a result.
+  """
+  library = native.library()
+  if library is None or not tables:
+    return None
+  flat, offsets = _joined(tables)
+  index = np.ascontiguousarray(table_index, np.int64)
+  if index.size < count:
+    return None
+  data = np.frombuffer(reader.data, np.uint8)[reader.offset :]
+  out = np.empty(count, np.int64)
+  used = np.zeros(1, np.int64)
+  fault = library.jaxgs_rans_decode(
+    native.pointer(data, np.uint8),
+    data.size,
+    native.pointer(index, np.int64),
+    count,
+    lanes,
+    native.pointer(flat, np.int64),
+    native.pointer(offsets, np.int64),
+    len(tables),
+    native.pointer(out, np.int64),
+    native.pointer(used, np.int64),
+  )
+  if fault:
+    return None
+  reader.take(int(used[0]), "rANS stream")
+  return out
+
+
+def _joined(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  """All tables behind each other, and where each begins and the last ends."""
+  ends = np.cumsum([0, *map(len, tables)], dtype=np.int64)
+  return np.concatenate(tables).astype(np.int64, copy=False), ends

@@ -7,7 +7,7 @@ from jaxgs.io.files import (
   write_atomic,
 )
 from jaxgs.io.read import MAX_SIDE_PX, Image, read_image
-from jaxgs.io.write import check_format, write_image
+from jaxgs.io.write import check_format, write_image, write_samples
 
 __all__ = [
   "IMAGE_SUFFIXES",
@@ -19,4 +19,5 @@ __all__ = [
   "read_image",
   "write_atomic",
   "write_image",
+  "write_samples",
 ]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import secrets
 import stat
 from collections.abc import Collection
 
@@ -48,7 +47,7 @@ def _open_beside(target: pathlib.Path) -> tuple[int, pathlib.Path]:
   """Opens a new file in the folder of `target`, with the umask's rights."""
   # Not derived from the target's name, which may already have the longest
   # length. tempfile.mkstemp would make it private to the user for ever.
-  temporary = target.with_name(f".jaxgs-{secrets.token_hex(8)}.tmp")
+  temporary = target.with_name(f".jaxgs-{os.urandom(8).hex()}.tmp")
   flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
   return os.open(temporary, flags, 0o666), temporary
 

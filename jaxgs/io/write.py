@@ -89,10 +89,49 @@ def write_image(
   check_format(path, pixels.shape, has_alpha=has_alpha)
   suffix = check_suffix(path, IMAGE_SUFFIXES)
   _check_pixels(path, pixels, bit_depth)
-  if not 1 <= jpeg_quality <= 100:
-    raise ImageError(path, f"jpeg_quality {jpeg_quality}, expected 1 to 100")
   wide = bit_depth == 16 and suffix in _HAS_16_BITS
   samples = _quantise(pixels, np.uint16 if wide else np.uint8)
+  _write(path, samples, suffix, jpeg_quality)
+
+
+def write_samples(
+  path: str | os.PathLike,
+  samples: np.ndarray,
+  *,
+  has_alpha: bool = False,
+  jpeg_quality: int = 95,
+) -> None:
+  """Writes a picture of integers as they are; see `write_image`.
+
+  Args:
+    path: as in `write_image`.
+    samples: (H, W, C) uint8 or uint16, the largest integer for 1; uint16 is
+      rounded to 8 bits where the format has no more.
+    has_alpha: as in `write_image`.
+    jpeg_quality: as in `write_image`.
+
+  Raises:
+    ImageError: as in `write_image`.
+  """
+  samples = np.asarray(samples)
+  if samples.ndim != 3 or samples.dtype not in (np.uint8, np.uint16):
+    raise ImageError(
+      path,
+      f"samples of {samples.dtype}, shape {samples.shape}, expected (H, W, C)"
+      " of uint8 or uint16",
+    )
+  check_format(path, samples.shape, has_alpha=has_alpha)
+  suffix = check_suffix(path, IMAGE_SUFFIXES)
+  if samples.dtype == np.uint16 and suffix not in _HAS_16_BITS:
+    samples = _quantise(samples / np.float32(65535), np.uint8)
+  _write(path, samples, suffix, jpeg_quality)
+
+
+def _write(
+  path: str | os.PathLike, samples: np.ndarray, suffix: str, jpeg_quality: int
+) -> None:
+  if not 1 <= jpeg_quality <= 100:
+    raise ImageError(path, f"jpeg_quality {jpeg_quality}, expected 1 to 100")
   try:
     data = _encode(samples, suffix, jpeg_quality)
   # Any type: each codec has its own errors, and most faults are about size.
@@ -128,7 +167,12 @@ def _encode(samples: np.ndarray, suffix: str, jpeg_quality: int) -> bytes:
     # Pillow, and with it imageio, has no 16-bit RGB.
     import imagecodecs
 
-    return imagecodecs.png_encode(samples)
+    # Drawn pictures are smooth: what is left after the prediction repeats in
+    # runs only. 12 ms instead of 100 at 768x512, and files 1 to 4 % larger.
+    png = imagecodecs.PNG
+    return imagecodecs.png_encode(
+      samples, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH
+    )
   import imageio.v3 as iio
 
   if suffix in (".tif", ".tiff"):

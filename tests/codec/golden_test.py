@@ -19,7 +19,9 @@ def test_golden_files_are_there():
 @pytest.mark.parametrize(
   "path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}"
 )
-def test_golden_file(path):
+@pytest.mark.parametrize("library", ["1", "0"])
+def test_golden_file(monkeypatch, path, library):
+  monkeypatch.setenv("JAXGS_NATIVE", library)
   header, symbols = codec.decode(path.read_bytes())
   with np.load(path.with_suffix(".npz")) as want:
     fields = json.loads(str(want["header"]))

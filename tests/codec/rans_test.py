@@ -7,6 +7,11 @@ from jaxgs.codec.bitstream import BitstreamError
 TOTAL = 1 << rans.PRECISION_BITS
 
 
+@pytest.fixture(autouse=True, params=["1", "0"], ids=["library", "numpy"])
+def _library(request, monkeypatch):
+  monkeypatch.setenv("JAXGS_NATIVE", request.param)
+
+
 def make_tables(rng):
   tables = [np.array([0, TOTAL]), np.array([0, 0, TOTAL, TOTAL])]
   for size in (2, 60, 1000):

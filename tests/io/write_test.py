@@ -4,7 +4,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from jaxgs.io import ImageError, read_image, write_image
+from jaxgs.io import ImageError, read_image, write_image, write_samples
 
 LOSSLESS = (".png", ".tif", ".tiff", ".webp", ".bmp")
 SIZES = ((1, 1), (1, 7), (5, 3), (17, 32))
@@ -113,6 +113,35 @@ def test_16_bit_levels_are_rounded(tmp_path, suffix):
   write_image(tmp_path / f"a{suffix}", values, bit_depth=16)
   back = read_image(tmp_path / f"a{suffix}").pixels.ravel()
   np.testing.assert_array_equal(np.rint(back * 65535), [1, 1, 1000, 65535])
+
+
+@pytest.mark.parametrize("suffix", (".png", ".tif", ".webp"))
+@pytest.mark.parametrize(("channels", "bit_depth"), ((1, 16), (3, 8), (4, 16)))
+def test_samples_are_written_as_they_are(tmp_path, suffix, channels, bit_depth):
+  samples = _random_levels((9, 7, channels), bit_depth)
+  samples = samples.astype(f"uint{bit_depth}")
+  ours, theirs = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+  has_alpha = channels == 4
+  write_samples(ours, samples, has_alpha=has_alpha)
+  pixels = samples / np.float32(np.iinfo(samples.dtype).max)
+  write_image(theirs, pixels, bit_depth=bit_depth, has_alpha=has_alpha)
+  assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize(
+  ("name", "samples", "options", "reason"),
+  (
+    ("a.png", np.zeros((4, 4, 3)), {}, "samples of float64"),
+    ("a.png", np.zeros((4, 4), np.uint8), {}, r"shape \(4, 4\)"),
+    ("a.png", np.zeros((4, 4, 5), np.uint8), {}, "5 channels"),
+    ("a.gif", np.zeros((4, 4, 3), np.uint8), {}, "unknown suffix '.gif'"),
+    ("a.jpg", np.zeros((4, 4, 3), np.uint8), {"jpeg_quality": 0}, "jpeg_qu"),
+  ),
+)
+def test_write_samples_refuses(tmp_path, name, samples, options, reason):
+  with pytest.raises(ImageError, match=reason):
+    write_samples(tmp_path / name, samples, **options)
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

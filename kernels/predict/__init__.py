@@ -1,0 +1,1 @@
+"""Prediction from neighbours in C++; jaxgs.codec has the definitions."""

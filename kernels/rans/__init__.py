@@ -1,0 +1,1 @@
+"""The entropy coder in C++; `jaxgs.codec.rans` is the definition."""
