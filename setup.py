@@ -45,12 +45,14 @@ native = Extension(
   "jaxgs._native",
   sources=sorted(glob.glob("kernels/*/cpu.cc")),
   depends=sorted(glob.glob("kernels/*/*.h")),
-  include_dirs=["kernels", *ffi_headers()],
+  include_dirs=["kernels"],
   language="c++",
   # No -march: the sources make copies for several instruction sets. errno
   # after sqrt keeps a loop from being vectorised. Without visible symbols the
   # templates of XLA's headers cannot mix with those of other libraries.
   extra_compile_args=[
+    # Not ours to see warnings of.
+    *(f"-isystem{folder}" for folder in ffi_headers()),
     "-std=c++17",
     "-O3",
     "-g0",

@@ -33,7 +33,7 @@ if typing.TYPE_CHECKING:
   )
   from jaxgs.decompress import decode_gaussians, decompress
   from jaxgs.dequantize import from_symbols
-  from jaxgs.fit import FitResult, FitState, fit, fit_chunk, init_fit
+  from jaxgs.fit import FitResult, fit, fit_chunk
   from jaxgs.init import init_gaussians
   from jaxgs.project import project
   from jaxgs.quantize import (
@@ -45,6 +45,7 @@ if typing.TYPE_CHECKING:
   from jaxgs.rasterize import rasterize, render
   from jaxgs.rate import coded_bits
   from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
+  from jaxgs.state import FitState, init_fit
   from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
 
 __all__ = [
@@ -124,10 +125,8 @@ _NAMES = {
   "dequantize": ("from_symbols",),
   "fit": (
     "FitResult",
-    "FitState",
     "fit",
     "fit_chunk",
-    "init_fit",
   ),
   "init": ("init_gaussians",),
   "project": ("project",),
@@ -146,6 +145,10 @@ _NAMES = {
     "TargetError",
     "compress_to_psnr",
     "compress_to_size",
+  ),
+  "state": (
+    "FitState",
+    "init_fit",
   ),
   "types": (
     "Gaussians2D",

@@ -28,6 +28,12 @@ def use_backend(name: str):
   return _backend_context(name)
 
 
+def requested_backend() -> str:
+  """What stands for "auto": use_backend(), JAXGS_BACKEND, or else "auto"."""
+  asked = _backend_context.value or os.environ.get("JAXGS_BACKEND")
+  return asked or "auto"
+
+
 def resolve_backend(spec: RasterSpec) -> RasterSpec:
   """Replaces backend="auto" by a name: context, JAXGS_BACKEND, platform.
 
@@ -43,6 +49,6 @@ def resolve_backend(spec: RasterSpec) -> RasterSpec:
   """
   name = spec.backend
   if name == "auto":
-    name = _backend_context.value or os.environ.get("JAXGS_BACKEND") or "auto"
+    name = requested_backend()
   name = kernels.choose(name, spec, jax.default_backend())
   return dataclasses.replace(spec, backend=name)

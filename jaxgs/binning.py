@@ -42,14 +42,15 @@ def count_pairs(
     splats: N splats.
     height: Image height, px.
     width: Image width, px.
-    spec: Uses `tile` and `cutoff`.
+    spec: Uses `tile`, `cutoff` and `backend`.
 
   Returns:
     () float32 (a sum of int32 could overflow).
   """
-  return kernels.load("xla", "binning").count_pairs(
-    spec, (height, width), splats
-  )
+  # In double, and with a margin, "cpu" may find more than xla.
+  name = "cpu" if resolve_backend(spec).backend == "cpu" else "xla"
+  count = kernels.load(name, "binning").count_pairs
+  return count(spec, (height, width), splats)
 
 
 def bin_splats(

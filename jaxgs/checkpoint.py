@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxgs.codec import Lattice
 from jaxgs.compress import Job, Report, fit_image
-from jaxgs.fit import FitState, init_fit
+from jaxgs.state import FitState, init_fit
 from jaxgs.io import write_atomic
 
 # Raised when a reader of the old files would misunderstand the new ones.

@@ -18,7 +18,8 @@ from jaxgs.config import (
   default_num_gaussians,
   preset,
 )
-from jaxgs.fit import FitState, fit_chunk, init_fit, resolve
+from jaxgs.fit import fit_chunk, resolve
+from jaxgs.state import FitState, init_fit
 from jaxgs.quantize import (
   device_lattice,
   lattice_of,
@@ -93,7 +94,7 @@ def fit_image(
     )
     if int(new.dropped):
       # Splats were missing from the picture: the same steps again with room.
-      config = _with_more_pairs(config, image.shape[:2])
+      config = with_more_pairs(config, image.shape[:2])
       continue
     state = new._replace(past_mse=jnp.append(new.past_mse[1:], new.mse))
     if int(state.step) < decay_step and _has_stalled(state, config):
@@ -113,7 +114,7 @@ def _has_stalled(state: FitState, config: FitConfig) -> bool:
   return 10.0 * np.log10(before / now) < config.stop_gain_db
 
 
-def _with_more_pairs(config: FitConfig, size: tuple[int, int]) -> FitConfig:
+def with_more_pairs(config: FitConfig, size: tuple[int, int]) -> FitConfig:
   """The config with twice the room for tile-splat pairs."""
   spec = config.raster
   pairs = spec.max_pairs or default_max_pairs(

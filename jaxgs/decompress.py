@@ -86,9 +86,10 @@ def uses_native(backend: str = "auto") -> bool:
   """
   if backend == "auto":
     # The module needs jax. Where nobody has imported it, there is no context.
-    module = sys.modules.get("jaxgs.backends")
-    context = module._backend_context.value if module else None
-    backend = context or os.environ.get("JAXGS_BACKEND") or "auto"
+    if module := sys.modules.get("jaxgs.backends"):
+      backend = module.requested_backend()
+    else:
+      backend = os.environ.get("JAXGS_BACKEND") or "auto"
   return backend in ("auto", "cpu") and native.library() is not None
 
 

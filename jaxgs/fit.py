@@ -6,51 +6,19 @@ early drives `fit_chunk` itself; see `compress.fit_image`.
 
 import dataclasses
 import functools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxgs import optim
 from jaxgs.backends import resolve_backend
-from jaxgs.binning import bin_splats
 from jaxgs.config import FitConfig
-from jaxgs.init import init_gaussians, place, spread
+from jaxgs.init import place, spread
 from jaxgs.losses import image_loss_and_mse
-from jaxgs.project import project
 from jaxgs.quantize import DeviceLattice, canonicalize, quantize
-from jaxgs.rasterize import rasterize
-from jaxgs.types import Gaussians2D, RenderOutput
-
-
-class FitState(NamedTuple):
-  """All that a fit carries from step to step.
-
-  Attributes:
-    gaussians: N Gaussians, the inactive ones too.
-    active: (N,) bool, those that are drawn.
-    moments: Of Adam.
-    key: PRNG key of the growth to come.
-    step: () int32, steps done.
-    decay_step: () int32, where the learning rates begin to fall.
-    mse: () float32 of the last step, before its update.
-    dropped: () int32, the most pairs that any step of the last chunk had no
-      room for; not 0 means that the chunk must be repeated with more.
-    past_mse: (chunks in `stop_steps` + 1,) float32, `mse` after the last
-      chunks of `compress.fit_image`, oldest first, inf before the first.
-  """
-
-  gaussians: Gaussians2D
-  active: jax.Array
-  moments: optax.OptState
-  key: jax.Array
-  step: jax.Array
-  decay_step: jax.Array
-  mse: jax.Array
-  dropped: jax.Array
-  past_mse: jax.Array
+from jaxgs.state import FitState, Share, all_active, draw, init_fit, share_of
+from jaxgs.types import Gaussians2D
 
 
 class FitResult(NamedTuple):
@@ -67,82 +35,6 @@ class FitResult(NamedTuple):
   active: jax.Array
   psnr_db: jax.Array
   dropped: jax.Array
-
-
-@functools.partial(jax.jit, static_argnames=("config",))
-def init_fit(
-  key: jax.Array,
-  image: jax.Array,
-  config: FitConfig,
-  *,
-  importance: jax.Array | None = None,
-  mask: jax.Array | None = None,
-) -> FitState:
-  """The state before the first step.
-
-  Args:
-    key: PRNG key.
-    image: (H, W, C) float32.
-    config: Settings.
-    importance: (H, W), a density for the first Gaussians, see
-      `init_gaussians`.
-    mask: (H, W), 0 where the image is padding.
-
-  Returns:
-    FitState with `config.num_initial` active Gaussians.
-
-  Raises:
-    ValueError: More Gaussians than pixels.
-  """
-  key, key_init = jax.random.split(key)
-  first = init_gaussians(
-    key_init,
-    image,
-    config.num_initial,
-    method=config.init,
-    importance=importance,
-    random_ratio=config.random_ratio,
-    scale=config.init_scale,
-    mask=mask,
-  )
-  rest = config.num_gaussians - config.num_initial
-  if config.num_gaussians > image.shape[0] * image.shape[1]:
-    raise ValueError(
-      f"num_gaussians must be at most {image.shape[0] * image.shape[1]} (the"
-      f" pixels of the image), got {config.num_gaussians}"
-    )
-  # The idle slots hold a harmless splat until growth fills them.
-  gaussians = jax.tree.map(
-    lambda x: jnp.pad(x, ((0, rest),) + ((0, 0),) * (x.ndim - 1)), first
-  )
-  active = jnp.arange(config.num_gaussians) < config.num_initial
-  return FitState(
-    gaussians=gaussians,
-    active=active,
-    moments=optim.init_optimizer(gaussians),
-    key=key,
-    step=jnp.int32(0),
-    decay_step=jnp.int32(config.decay_step),
-    mse=jnp.float32(jnp.inf),
-    dropped=jnp.int32(0),
-    past_mse=jnp.full(
-      -(-config.stop_steps // config.chunk_steps) + 1, jnp.inf, jnp.float32
-    ),
-  )
-
-
-def draw(
-  gaussians: Gaussians2D,
-  active: jax.Array,
-  size: tuple[int, int],
-  config: FitConfig,
-) -> RenderOutput:
-  """Renders the Gaussians of a fit at (height, width) = size."""
-  height, width = size
-  splats = project(gaussians, active=active)
-  spec = config.raster
-  bins = bin_splats(splats, height=height, width=width, spec=spec)
-  return rasterize(splats, bins, height=height, width=width, spec=spec)
 
 
 # When the fields settle on the lattice, as shares of the quantised steps, and
@@ -183,10 +75,11 @@ def _settled(progress: jax.Array, num_gaussians: int) -> Gaussians2D:
   )
 
 
-def _bounded(gaussians: Gaussians2D, size, config: FitConfig) -> Gaussians2D:
+def _bounded(
+  gaussians: Gaussians2D, share: Share, config: FitConfig
+) -> Gaussians2D:
   """Parameters within the bounds of the config, centres on the image."""
-  height, width = size
-  corner = jnp.array([[width, height]], jnp.float32)
+  corner = jnp.array([[share.width, share.height]], jnp.float32)
   log_weight = gaussians.log_weight
   if not config.use_weight:
     log_weight = jnp.zeros_like(log_weight)
@@ -208,6 +101,8 @@ def fit_step(
   lattice: DeviceLattice | None = None,
   transform: str = "none",
   mask: jax.Array | None = None,
+  share: Share | None = None,
+  settling: jax.Array | None = None,
 ) -> FitState:
   """One step: draw, compare, differentiate, update.
 
@@ -219,32 +114,43 @@ def fit_step(
     lattice: Round, field after field, to this lattice.
     transform: Colour transform of the quantiser.
     mask: (H, W), 0 where the image is padding.
+    share: Of the image; all of it and of the capacity when None.
+    settling: () bool, whether the lattice is in force; always when None.
 
   Returns:
     The next state.
   """
   size = image.shape[:2]
-  factor = optim.schedule(
-    state.step, state.decay_step, config, quantized=lattice is not None
-  )
-  rates = jax.tree.map(lambda rate: rate * factor, rates)
+  share = share or share_of(config, size, mask)
+  factor = optim.schedule(state.step, state.decay_step, config)
   settled = None
   if lattice is not None:
+    settling = jnp.bool(True) if settling is None else settling
+    late = optim.schedule(state.step, state.decay_step, config, quantized=True)
+    factor = jnp.where(settling, late, factor)
     progress = optim.quantized_progress(state.step, state.decay_step, config)
     settled = _settled(progress, state.active.shape[0])
+    settled = jax.tree.map(lambda mask: mask & settling, settled)
     # What has settled stays: rounding it again gives the same symbols.
     rates = jax.tree.map(
-      lambda rate, boost, mask: jnp.where(mask, 0.0, rate * boost),
+      lambda rate, boost, mask: jnp.where(
+        mask, 0.0, rate * jnp.where(settling, boost, 1.0)
+      ),
       rates,
       _BOOST,
       settled,
     )
+  rates = jax.tree.map(lambda rate: rate * factor, rates)
 
   def loss_of(gaussians):
     if lattice is not None:
       free = canonicalize(gaussians)
       rounded = quantize(
-        free, lattice, height=size[0], width=size[1], transform=transform
+        free,
+        lattice,
+        height=share.height,
+        width=share.width,
+        transform=transform,
       )
       gaussians = jax.tree.map(jnp.where, settled, rounded, free)
     out = draw(gaussians, state.active, size, config)
@@ -268,7 +174,7 @@ def fit_step(
     scale_parameter=config.scale_parameter,
   )
   return state._replace(
-    gaussians=_bounded(gaussians, size, config),
+    gaussians=_bounded(gaussians, share, config),
     moments=moments,
     step=state.step + 1,
     mse=mse,
@@ -276,28 +182,32 @@ def fit_step(
   )
 
 
-def _grow(state: FitState, image, config: FitConfig, mask) -> FitState:
+def _grow(
+  state: FitState, image, config: FitConfig, mask, share: Share
+) -> FitState:
   """Fills the next idle slots where the squared error is.
 
   The slots take the image's colour: in the normalised blend a splat shows its
   own colour, so a residual would be wrong. Moments of all others stay.
   """
-  size = image.shape[:2]
   # Drawn again: a picture carried from step to step would be copied each time.
-  drawn = draw(state.gaussians, state.active, size, config).image
+  drawn = draw(state.gaussians, state.active, image.shape[:2], config).image
   key, key_place = jax.random.split(state.key)
   error = jnp.sum(jnp.square(drawn - image), axis=-1)
   density = spread(error, 0.0, mask)
   count = config.num_grown
   fresh = place(key_place, image, density, count, scale=1.0)
-  spacing = (size[0] * size[1] / config.num_gaussians) ** 0.5
-  log_scale = math.log(max(config.growth_scale * spacing, 0.5))
+  log_scale = jnp.log(jnp.maximum(config.growth_scale * share.spacing_px, 0.5))
   fresh = fresh._replace(log_scale=jnp.full((count, 2), log_scale))
   if config.raster.blend == "sum":
     # There a splat adds to the picture: it starts from nothing.
     fresh = fresh._replace(feature=jnp.zeros_like(fresh.feature))
   first = jnp.sum(state.active, dtype=jnp.int32)
-  slots = first + jnp.arange(count, dtype=jnp.int32)
+  order = jnp.arange(count, dtype=jnp.int32)
+  slots = first + order
+  # What is over the share of this image goes nowhere.
+  wanted = (order < share.num_grown) & (slots < share.num_gaussians)
+  slots = jnp.where(wanted, slots, config.num_gaussians)
   return state._replace(
     gaussians=jax.tree.map(
       lambda old, new: old.at[slots].set(new, mode="drop"),
@@ -322,6 +232,8 @@ def fit_chunk(
   lattice: DeviceLattice | None = None,
   transform: str = "none",
   mask: jax.Array | None = None,
+  num_gaussians: jax.Array | None = None,
+  settling: jax.Array | None = None,
   num_steps: int | None = None,
 ) -> FitState:
   """Some steps, then growth if its time has come.
@@ -334,15 +246,17 @@ def fit_chunk(
     lattice: Round, field after field, to this lattice.
     transform: Colour transform of the quantiser.
     mask: (H, W), 0 where the image is padding.
+    num_gaussians: () int32, see `init_fit`.
+    settling: () bool, whether the lattice is in force; always when None.
     num_steps: `config.chunk_steps` when None.
 
   Returns:
     The state after the steps.
   """
   config = resolve(config)
-  size = image.shape[:2]
+  share = share_of(config, image.shape[:2], mask, num_gaussians)
   if rates is None:
-    rates = default_rates(config, size)
+    rates = optim.rates_of(config, share.spacing_px)
 
   def step(carry, _):
     carry = fit_step(
@@ -353,6 +267,8 @@ def fit_chunk(
       lattice=lattice,
       transform=transform,
       mask=mask,
+      share=share,
+      settling=settling,
     )
     return carry, None
 
@@ -361,10 +277,10 @@ def fit_chunk(
   state, _ = jax.lax.scan(step, state, length=steps)
   if config.num_grown == 0:
     return state
-  due = (state.step % config.growth_every == 0) & ~jnp.all(state.active)
+  due = (state.step % config.growth_every == 0) & ~all_active(state, share)
   return jax.lax.cond(
     due,
-    lambda state: _grow(state, image, config, mask),
+    lambda state: _grow(state, image, config, mask, share),
     lambda state: state,
     state,
   )
@@ -377,8 +293,7 @@ def resolve(config: FitConfig) -> FitConfig:
 
 def default_rates(config: FitConfig, size: tuple[int, int]) -> Gaussians2D:
   """The config's learning rates for an image of (height, width) = size."""
-  spacing = (size[0] * size[1] / config.num_gaussians) ** 0.5
-  return optim.rates_of(config, spacing)
+  return optim.rates_of(config, share_of(config, size).spacing_px)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "transform"))
@@ -392,6 +307,7 @@ def fit(
   transform: str = "none",
   importance: jax.Array | None = None,
   mask: jax.Array | None = None,
+  num_gaussians: jax.Array | None = None,
 ) -> FitResult:
   """Fits Gaussians to an image: one program, for jit and vmap.
 
@@ -404,7 +320,9 @@ def fit(
     lattice: Quantise from `config.quantize_step` on, and at the end.
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
-    mask: (H, W), 0 where the image is padding.
+    mask: (H, W), 0 where the image is padding, below and to the right.
+    num_gaussians: () int32, of this image, where the capacity is that of
+      several; all of the capacity when None.
 
   Returns:
     FitResult. If `dropped` is not 0, the picture that was optimised missed
@@ -413,13 +331,22 @@ def fit(
   Raises:
     ValueError: More Gaussians than pixels.
   """
-  state = init_fit(key, image, config, importance=importance, mask=mask)
+  state = init_fit(
+    key,
+    image,
+    config,
+    importance=importance,
+    mask=mask,
+    num_gaussians=num_gaussians,
+  )
+  share = share_of(config, image.shape[:2], mask, num_gaussians)
   chunk = functools.partial(
     fit_chunk,
     image=image,
     config=config,
     rates=rates,
     mask=mask,
+    num_gaussians=num_gaussians,
     transform=transform,
   )
   free = config.num_steps if lattice is None else config.quantize_step
@@ -444,8 +371,8 @@ def fit(
     gaussians = quantize(
       gaussians,
       lattice,
-      height=image.shape[0],
-      width=image.shape[1],
+      height=share.height,
+      width=share.width,
       transform=transform,
     )
   psnr_db = -10.0 * jnp.log10(jnp.concatenate(traces))

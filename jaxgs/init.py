@@ -74,8 +74,9 @@ def place(
   num_gaussians: int,
   *,
   scale: float,
+  num_used: jax.Array | None = None,
 ) -> Gaussians2D:
-  """New Gaussians at pixels drawn from a density.
+  """New Gaussians at pixels drawn from a density, the likeliest first.
 
   The standard deviation is `scale` times the local spacing sqrt(1 / (N p)),
   round, with a random angle for the optimiser to start from; the colour is
@@ -86,19 +87,24 @@ def place(
     key: PRNG key.
     image: (H, W, C).
     density: (H, W), sums to 1.
-    num_gaussians: At most H W.
+    num_gaussians: N, at most H W.
     scale: Standard deviation in units of the local spacing.
+    num_used: () how many of them, from the first, will be used: N of the
+      spacing. All when None.
 
   Returns:
     Gaussians2D with log_weight 0.
   """
+  if num_used is None:
+    num_used = num_gaussians
   width = image.shape[1]
   key_pixel, key_shift, key_angle = jax.random.split(key, 3)
   index = sample_pixels(key_pixel, density, num_gaussians)
   pixel = jnp.stack([index % width, index // width], -1).astype(jnp.float32)
   shift = jax.random.uniform(key_shift, (num_gaussians, 2))
   # Without replacement no more than one splat falls on a pixel.
-  expected = jnp.clip(num_gaussians * density.reshape(-1)[index], 1e-9, 1.0)
+  local = jnp.float32(num_used) * density.reshape(-1)[index]
+  expected = jnp.clip(local, 1e-9, 1.0)
   log_scale = jnp.log(scale) - 0.5 * jnp.log(expected)
   # Half a pixel is as sharp as a pixel grid can tell.
   log_scale = jnp.maximum(log_scale, jnp.log(0.5))
@@ -121,6 +127,7 @@ def init_gaussians(
   random_ratio: float = 0.3,
   scale: float = 0.6,
   mask: jax.Array | None = None,
+  num_used: jax.Array | None = None,
 ) -> Gaussians2D:
   """First Gaussians of a fit.
 
@@ -133,6 +140,8 @@ def init_gaussians(
     random_ratio: Share of Gaussians placed uniformly, 0 to 1.
     scale: Standard deviation in units of the local spacing.
     mask: (H, W), 0 where the image is padding.
+    num_used: () how many of the N, from the first, will be used; all when
+      None.
 
   Returns:
     Gaussians2D with N Gaussians.
@@ -153,4 +162,6 @@ def init_gaussians(
     shaped = method == "gradient"
     importance = gradient_map(image, mask) if shaped else flat
   density = spread(importance, random_ratio, mask)
-  return place(key, image, density, num_gaussians, scale=scale)
+  return place(
+    key, image, density, num_gaussians, scale=scale, num_used=num_used
+  )

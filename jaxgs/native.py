@@ -70,6 +70,16 @@ _FUNCTIONS = {
 }
 
 
+# Functions for XLA; `jaxgs.kernels.ffi` hands them over.
+HANDLERS = (
+  "jaxgs_ffi_bin_splats",
+  "jaxgs_ffi_count_pairs",
+  "jaxgs_ffi_image_loss",
+  "jaxgs_ffi_rasterize_backward",
+  "jaxgs_ffi_rasterize_forward",
+)
+
+
 def library() -> ctypes.CDLL | None:
   """The library with typed functions, or None; `reason` says why."""
   return None if _is_switched_off() else _load(_PATH)[0]
@@ -97,12 +107,12 @@ def _load(path: pathlib.Path) -> tuple[ctypes.CDLL | None, str]:
     found = ctypes.CDLL(os.fspath(path))
   except OSError as error:
     return None, f"cannot load the library: {error}"
-  for name, (result, arguments) in _FUNCTIONS.items():
-    try:
-      function = getattr(found, name)
-    except AttributeError:
+  for name in (*_FUNCTIONS, *HANDLERS):
+    if not hasattr(found, name):
       # An editable install whose sources have moved on.
       return None, f"{path.name} has no {name}: install jaxgs again"
+  for name, (result, arguments) in _FUNCTIONS.items():
+    function = getattr(found, name)
     function.restype, function.argtypes = result, arguments
   return found, ""
 

@@ -6,19 +6,12 @@ import jax
 
 from jaxgs import native
 
-_HANDLERS = (
-  "jaxgs_ffi_bin_splats",
-  "jaxgs_ffi_image_loss",
-  "jaxgs_ffi_rasterize_forward",
-  "jaxgs_ffi_rasterize_backward",
-)
-
 
 @functools.cache
 def _register() -> None:
   """Tells XLA where the handlers are, and the library its threads."""
   library = native.library()
-  for name in _HANDLERS:
+  for name in native.HANDLERS:
     capsule = jax.ffi.pycapsule(getattr(library, name))
     jax.ffi.register_ffi_target(name, capsule, platform="cpu")
   library.jaxgs_set_num_threads(native.num_threads())

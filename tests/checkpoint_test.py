@@ -25,7 +25,7 @@ from jaxgs.config import (
   RasterSpec,
   config_from_dict,
 )
-from jaxgs.fit import init_fit
+from jaxgs.state import init_fit
 
 LATTICE = Lattice(3000, 768, 2000, 9000, (700, 800, 900))
 

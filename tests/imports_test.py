@@ -17,9 +17,10 @@ LAYERS = [
   {"backends"},
   {"binning"},
   {"rasterize", "losses", "quantize", "init", "optim", "rate", "availability"},
+  {"state"},
   {"fit"},
   {"compress", "decompress", "checkpoint"},
-  {"rate_control"},
+  {"rate_control", "batch"},
   {"", "arguments", "cli"},
 ]
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}

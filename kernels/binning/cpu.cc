@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../native/denormals.h"
 #include "../native/ffi.h"
 
 namespace jaxgs {
@@ -22,7 +23,7 @@ struct Span {
 struct Shape {
   double x, y, a, b, c, r2, det;
   double half_x, half_y;
-  int64_t first_row, last_row;  // Of pixels.
+  int64_t first_row, last_row, first_column, last_column;  // Of pixels.
   bool seen;
 };
 
@@ -56,11 +57,14 @@ Shape ShapeOf(const Ellipses& in, int64_t i) {
   s.half_y = std::sqrt(s.a * s.r2 / s.det);
   const PixelRange rows(s.y - s.half_y, s.y + s.half_y, in.height);
   const PixelRange columns(s.x - s.half_x, s.x + s.half_x, in.width);
-  // NaN compares false: a broken splat is not listed.
-  s.seen = reach > 0.0 && s.a > 0.0 && s.c > 0.0 && !rows.empty &&
-           !columns.empty;
+  // NaN compares false: a broken splat is not listed, nor is one of infinite
+  // weight.
+  s.seen = reach > 0.0 && s.r2 < std::numeric_limits<double>::infinity() &&
+           s.a > 0.0 && s.c > 0.0 && !rows.empty && !columns.empty;
   s.first_row = rows.first;
   s.last_row = rows.last;
+  s.first_column = columns.first;
+  s.last_column = columns.last;
   return s;
 }
 
@@ -79,7 +83,12 @@ PixelRange Columns(const Ellipses& in, const Shape& s, int64_t first,
   };
   const double right = border(std::clamp(extreme, low, high), 1.0);
   const double left = border(std::clamp(-extreme, low, high), -1.0);
-  return PixelRange(s.x + left, s.x + right, in.width);
+  PixelRange columns(s.x + left, s.x + right, in.width);
+  // Whatever the rounding, no more than CountBoxes counts.
+  columns.first = std::max(columns.first, s.first_column);
+  columns.last = std::min(columns.last, s.last_column);
+  columns.empty |= columns.first > columns.last;
+  return columns;
 }
 
 // Spans of splats [begin, end) and how many there are of each tile. Stops to
@@ -118,14 +127,14 @@ struct Part {
 }  // namespace
 
 double CountBoxes(const Ellipses& in) {
+  const FlushDenormals flush;
   double boxes = 0.0;
   for (int64_t i = 0; i < in.count; ++i) {
     const Shape s = ShapeOf(in, i);
     if (!s.seen) continue;
-    const PixelRange columns(s.x - s.half_x, s.x + s.half_x, in.width);
-    boxes += static_cast<double>(s.last_row / in.tile - s.first_row / in.tile +
-                                 1) *
-             (columns.last / in.tile - columns.first / in.tile + 1);
+    boxes +=
+        static_cast<double>(s.last_row / in.tile - s.first_row / in.tile + 1) *
+        (s.last_column / in.tile - s.first_column / in.tile + 1);
   }
   return boxes;
 }
@@ -135,13 +144,23 @@ int64_t BinSplats(const Ellipses& in, const Executor& executor,
                   int32_t* starts) {
   // A part of less than a thousand splats is not worth a thread. The lists do
   // not depend on the parts: they are walked in order.
-  const int64_t num_parts =
+  int64_t num_parts =
       std::clamp<int64_t>(in.count / 1024, 1, executor.threads());
   std::vector<Part> parts(num_parts);
   executor.For(num_parts, [&](int64_t p) {
     parts[p].Collect(in, in.count * p / num_parts,
                      in.count * (p + 1) / num_parts, capacity);
   });
+  int64_t pairs = 0;
+  for (const Part& part : parts) pairs += part.pairs;
+  if (pairs > capacity && num_parts > 1) {
+    // What is left out must not depend on where each part gave up.
+    num_parts = 1;
+    parts.assign(1, Part());
+    executor.For(1, [&](int64_t) {
+      parts[0].Collect(in, 0, in.count, capacity);
+    });
+  }
   const int64_t tiles = in.cols() * in.rows();
   int64_t total = 0;
   for (int64_t t = 0; t < tiles; ++t) {
@@ -204,6 +223,25 @@ ffi::Error Bin(ffi::ThreadPool pool, FloatIn mean, FloatIn conic,
   });
 }
 
+ffi::Error Count(FloatIn mean, FloatIn conic, FloatIn log_weight,
+                 FloatOut pairs, int64_t height, int64_t width, int64_t tile,
+                 float cutoff) {
+  return Guarded([&] {
+    const int64_t count = Axis(mean, 2);
+    for (int64_t b = 0; b < BatchOf(mean, 2); ++b) {
+      const double boxes = CountBoxes({mean.typed_data() + b * count * 2,
+                                       conic.typed_data() + b * count * 3,
+                                       log_weight.typed_data() + b * count,
+                                       count, height, width, tile, cutoff});
+      float rounded = static_cast<float>(boxes);
+      // A bound is rounded up.
+      if (rounded < boxes) rounded = std::nextafter(rounded, HUGE_VALF);
+      pairs->typed_data()[b] = rounded;
+    }
+    return ffi::Error::Success();
+  });
+}
+
 }  // namespace
 }  // namespace jaxgs
 
@@ -219,6 +257,17 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxgs_ffi_bin_splats, jaxgs::Bin,
                                   .Ret<xla::ffi::Buffer<xla::ffi::S32>>()
                                   .Ret<xla::ffi::Buffer<xla::ffi::S32>>()
                                   .Ret<xla::ffi::Buffer<xla::ffi::S32>>()
+                                  .Attr<int64_t>("height")
+                                  .Attr<int64_t>("width")
+                                  .Attr<int64_t>("tile")
+                                  .Attr<float>("cutoff"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxgs_ffi_count_pairs, jaxgs::Count,
+                              xla::ffi::Ffi::Bind()
+                                  .Arg<jaxgs::FloatIn>()
+                                  .Arg<jaxgs::FloatIn>()
+                                  .Arg<jaxgs::FloatIn>()
+                                  .Ret<xla::ffi::Buffer<xla::ffi::F32>>()
                                   .Attr<int64_t>("height")
                                   .Attr<int64_t>("width")
                                   .Attr<int64_t>("tile")

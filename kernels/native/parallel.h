@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "denormals.h"
+
 namespace jaxgs {
 
 // Runs tasks beside the caller. A task may start late or never: see For.
@@ -32,22 +34,24 @@ class Executor {
   // the caller's among them, and returns when all are done. The caller never
   // waits for a thread that has not begun, so a pool whose threads are all
   // busy, or waiting here themselves, cannot lock up. The first exception of
-  // `work` is thrown again.
+  // `work` is thrown again. Denormals count as 0 in `work`.
   void For(int64_t count, const std::function<void(int64_t)>& work) const {
     const int64_t extra = std::min<int64_t>(threads_, count) - 1;
     if (extra <= 0) {
+      const FlushDenormals flush;
       for (int64_t item = 0; item < count; ++item) work(item);
       return;
     }
     auto shared = std::make_shared<Shared>(count, work);
     std::vector<std::thread> own;
     for (int64_t i = 0; i < extra; ++i) {
-      if (schedule_) {
-        schedule_([shared] { shared->Run(); });
-        continue;
-      }
+      // Nothing may leave this function before those that have begun are done.
       try {
-        own.emplace_back([shared] { shared->Run(); });
+        if (schedule_) {
+          schedule_([shared] { shared->Run(); });
+        } else {
+          own.emplace_back([shared] { shared->Run(); });
+        }
       } catch (const std::exception&) {
         break;  // No more threads to be had: the others do the work.
       }
@@ -66,6 +70,7 @@ class Executor {
     // `work` lives in the caller's frame; it is touched only for an item, and
     // the caller stays until every item is done.
     void Run() {
+      const FlushDenormals flush;
       int64_t finished = 0;
       for (;;) {
         const int64_t item = next.fetch_add(1, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "../binning/cpu.h"
@@ -50,7 +51,7 @@ struct Gradient {
 
 // Adds up the pairs of splats [first, last), pair after pair: the order, and
 // with it the last bit, depends on the lists alone.
-void SumPairs(const Scene& scene, int64_t num_pairs, const float* pairs,
+void SumPairs(const Scene& scene, int64_t tiles, const float* pairs,
               int64_t first, int64_t last, const Gradient& out) {
   const int64_t channels = scene.channels, stride = 6 + channels;
   std::fill(out.mean + 2 * first, out.mean + 2 * last, 0.0f);
@@ -58,7 +59,8 @@ void SumPairs(const Scene& scene, int64_t num_pairs, const float* pairs,
   std::fill(out.log_weight + first, out.log_weight + last, 0.0f);
   std::fill(out.feature + channels * first, out.feature + channels * last,
             0.0f);
-  for (int64_t p = 0; p < num_pairs; ++p) {
+  // The pairs of no tile hold anything.
+  for (int64_t p = scene.starts[0]; p < scene.starts[tiles]; ++p) {
     const int64_t id = scene.ids[p];
     if (id < first || id >= last) continue;
     const float* pair = pairs + p * stride;
@@ -71,6 +73,24 @@ void SumPairs(const Scene& scene, int64_t num_pairs, const float* pairs,
   }
 }
 
+void Backward(const Spec& spec, const Executor& executor,
+              const std::vector<Scene>& scenes,
+              const std::vector<Cotangent>& inputs,
+              const std::vector<Gradient>& gradients) {
+  const int64_t tiles = scenes[0].num_tiles(spec), n = scenes[0].count;
+  ForTiles(executor, scenes.size(), tiles,
+           [&](int64_t b, int64_t first, int64_t last) {
+             JAXGS_DISPATCH(BackwardTiles, spec, scenes[b], first, last,
+                            inputs[b]);
+           });
+  const int64_t parts = std::clamp<int64_t>(n / 1024, 1, executor.threads());
+  executor.For(scenes.size() * parts, [&](int64_t item) {
+    const int64_t b = item / parts, part = item % parts;
+    SumPairs(scenes[b], tiles, inputs[b].pairs, n * part / parts,
+             n * (part + 1) / parts, gradients[b]);
+  });
+}
+
 // Starts that do not ascend within the list would mix up the tiles' pairs.
 bool Valid(const Scene& scene, int64_t tiles) {
   if (scene.starts[0] < 0 || scene.starts[tiles] > scene.capacity) return false;
@@ -79,8 +99,12 @@ bool Valid(const Scene& scene, int64_t tiles) {
 
 Spec MakeSpec(int64_t norm, int64_t top_k, float cutoff, int64_t smooth_edge,
               float epsilon, int64_t tile) {
+  const bool known = tile == 4 || tile == 8 || tile == 16 || tile == 32;
+  if (!known || top_k < 0 || top_k > kMaxTopK) {
+    throw std::invalid_argument("tile must be 4, 8, 16 or 32, top_k 0 to 255");
+  }
   return {norm != 0,        static_cast<int32_t>(top_k), cutoff,
-          smooth_edge != 0, epsilon,                     static_cast<int32_t>(tile)};
+          smooth_edge != 0, epsilon, static_cast<int32_t>(tile)};
 }
 
 // The scenes of a batch; empty if the lists are no lists.
@@ -109,7 +133,8 @@ std::vector<Scene> Scenes(const Spec& spec, int64_t height, int64_t width,
   return scenes;
 }
 
-const char kBadBins[] = "jaxgs: starts must ascend from 0 to the size of ids";
+const char kBadBins[] =
+    "jaxgs: bins.starts must ascend within bins.ids, one more than tiles";
 
 ffi::Error ForwardHandler(ffi::ThreadPool pool, FloatIn mean, FloatIn conic,
                           FloatIn log_weight, FloatIn feature, IntIn ids,
@@ -160,13 +185,12 @@ ffi::Error BackwardHandler(ffi::ThreadPool pool, FloatIn mean, FloatIn conic,
       return BatchOf(mean, 2) ? ffi::Error::InvalidArgument(kBadBins)
                               : ffi::Error::Success();
     }
-    const Executor executor = PoolExecutor(pool);
     const int64_t n = scenes[0].count, channels = scenes[0].channels;
-    const int64_t tiles = scenes[0].num_tiles(spec);
     const int64_t pixels = height * width * channels;
-    const int64_t kept = norm ? tiles * tile * tile : 0;
+    const int64_t kept = norm ? scenes[0].num_tiles(spec) * tile * tile : 0;
     const int64_t rows = scenes[0].capacity * (6 + channels);
     std::vector<Cotangent> inputs;
+    std::vector<Gradient> gradients;
     for (size_t b = 0; b < scenes.size(); ++b) {
       inputs.push_back({cotangent.typed_data() + b * pixels,
                         image.typed_data() + b * pixels,
@@ -174,22 +198,12 @@ ffi::Error BackwardHandler(ffi::ThreadPool pool, FloatIn mean, FloatIn conic,
                         place.typed_data() + b * kept,
                         total.typed_data() + b * kept,
                         pairs->typed_data() + b * rows});
+      gradients.push_back({d_mean->typed_data() + b * n * 2,
+                           d_conic->typed_data() + b * n * 3,
+                           d_log_weight->typed_data() + b * n,
+                           d_feature->typed_data() + b * n * channels});
     }
-    ForTiles(executor, scenes.size(), tiles,
-             [&](int64_t b, int64_t first, int64_t last) {
-               JAXGS_DISPATCH(BackwardTiles, spec, scenes[b], first, last,
-                              inputs[b]);
-             });
-    const int64_t parts = std::clamp<int64_t>(n / 1024, 1, executor.threads());
-    executor.For(scenes.size() * parts, [&](int64_t item) {
-      const int64_t b = item / parts, part = item % parts;
-      const Gradient out{d_mean->typed_data() + b * n * 2,
-                         d_conic->typed_data() + b * n * 3,
-                         d_log_weight->typed_data() + b * n,
-                         d_feature->typed_data() + b * n * channels};
-      SumPairs(scenes[b], scenes[b].starts[tiles], inputs[b].pairs,
-               n * part / parts, n * (part + 1) / parts, out);
-    });
+    Backward(spec, PoolExecutor(pool), scenes, inputs, gradients);
     return ffi::Error::Success();
   });
 }
@@ -248,8 +262,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxgs_ffi_rasterize_backward,
                                   .Ret<jaxgs::FloatIn>()
                                       JAXGS_SPEC_ATTRIBUTES);
 
-void jaxgs_set_num_threads(
-    int32_t threads) {
+void jaxgs_set_num_threads(int32_t threads) {
   jaxgs::NumThreads() = std::clamp(threads, 1, 1024);
 }
 
@@ -263,7 +276,7 @@ const char* jaxgs_isa() {
 }
 
 // Draws without XLA: what `jaxgs decode` calls. `blend` is 0 for norm, 1 for
-// sum. Returns 0, or 1 where memory ran out.
+// sum. Returns 0, or 1 where memory ran out or the spec is none.
 int32_t jaxgs_draw(
     const float* mean, const float* conic, const float* log_weight,
     const float* feature, int64_t n, int64_t channels, int64_t height,

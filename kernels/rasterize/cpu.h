@@ -10,10 +10,12 @@
 
 namespace jaxgs {
 
+constexpr int kMaxTopK = 255;
+
 // How splats become pixels: see jaxgs.config.RasterSpec.
 struct Spec {
   bool norm;
-  int32_t top_k;   // 0: all.
+  int32_t top_k;   // 0 to kMaxTopK; 0: all.
   float cutoff;
   bool smooth_edge;
   float epsilon;

@@ -8,7 +8,8 @@
 // Less than any weight but 0.
 constexpr float kLeast = std::numeric_limits<float>::min();
 // The place of the last equal where all equals of the threshold are blended. Exact
-// as a float; no list is as long.
+// as a float; no list is as long. (Places over 2^24 are not exact: there, of two
+// equals side by side, both may be taken.)
 constexpr float kNoTies = 2147483520.0f;
 constexpr float kLog2e = 1.44269504f;
 constexpr int kMaxVectors = 32 * 32 / kLanes;
@@ -44,7 +45,7 @@ struct Grid {
 // base 2 of its value at an offset, top + a dx^2 + b dx dy + c dy^2.
 struct Local {
   float x, y, a, b, c, top;
-  uint32_t id;
+  int64_t id;
   uint64_t reached;  // Bit v: its ellipse reaches vector v.
 };
 
@@ -103,14 +104,15 @@ JAXGS_INLINE void Gather(const Spec& spec, const Edge& edge,
   const float centre_y = (tile / cols + 0.5f) * spec.tile;
   for (int64_t i = 0; i < list->size; ++i) {
     Local& s = list->splats[i];
-    s.id = static_cast<uint32_t>(scene.ids[begin + i]);
+    s.id = scene.ids[begin + i];
     s.reached = 0;
-    if (s.id >= static_cast<uint64_t>(scene.count)) continue;
+    if (s.id < 0 || s.id >= scene.count) continue;
     s.x = scene.mean[2 * s.id] - centre_x;
     s.y = scene.mean[2 * s.id + 1] - centre_y;
     s.a = -0.5f * kLog2e * scene.conic[3 * s.id];
     s.b = -kLog2e * scene.conic[3 * s.id + 1];
     s.c = -0.5f * kLog2e * scene.conic[3 * s.id + 2];
+    // So that a weight is finite. NaN stays, and reaches nothing.
     s.top = std::min(kLog2e * scene.log_weight[s.id], 126.0f);
     s.reached = Reached(edge, grid, s);
   }
@@ -120,8 +122,9 @@ JAXGS_INLINE void Gather(const Spec& spec, const Edge& edge,
 JAXGS_INLINE F Weight(const Local& s, const Edge& edge, F dx, F dy, F* raw) {
   F x = Fma(Fma(Splat(s.a), dx, Splat(s.b) * dy), dx,
             Fma(Splat(s.c) * dy, dy, Splat(s.top)));
-  // Rounding may lift a needle over its top. NaN becomes a weight of 0.
-  x = Max(Min(x, Splat(s.top)), Splat(-126.0f));
+  // Rounding may lift a needle over its top. NaN, the second argument of both,
+  // becomes a weight of 0.
+  x = Max(Min(Splat(s.top), x), Splat(-126.0f));
   *raw = Exp2(x);
   return Select(Greater(*raw, Splat(edge.tau)), *raw - Splat(edge.offset),
                 Splat(0.0f));
@@ -156,7 +159,7 @@ JAXGS_INLINE F Threshold(const float* weights, int64_t count, int top_k) {
     }
     return Max(largest.value[K - 1], least);
   }
-  F value[256];
+  F value[kMaxTopK];
   for (int k = 0; k < top_k; ++k) value[k] = Splat(0.0f);
   for (int64_t i = 0; i < count; ++i) {
     F x = Load(weights + i * kLanes);
