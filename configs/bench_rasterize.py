@@ -7,34 +7,37 @@ from ml_collections import config_dict
 from jaxgs.config import FitConfig
 
 
-def get_config() -> config_dict.ConfigDict:
+def get_config(device: str = "cpu") -> config_dict.ConfigDict:
   """The settings of `experiments.bench_rasterize`.
+
+  Args:
+    device: "cpu", or "gpu" for larger scenes.
 
   Returns:
     A ConfigDict; `fit` holds the fields of a FitConfig.
   """
   # The step to be timed has every term of the loss.
   fit = FitConfig(l1=0.8, l2=0.0, ssim=0.2)
+  large = device == "gpu"
   return config_dict.create(
     fit=dataclasses.asdict(fit),
-    # Width, height and number of Gaussians. The first is the one of the table
-    # by backend; then N grows at one size, and the size at one density.
+    # Width, height, channels and number of Gaussians.
     scenes=(
-      (768, 512, 5000),
-      (768, 512, 1250),
-      (768, 512, 2500),
-      (768, 512, 10000),
-      (768, 512, 20000),
-      (384, 256, 1250),
-      (1536, 1024, 20000),
-      (3072, 2048, 80000),
+      ((768, 512, 3, 10000), (2048, 1622, 3, 50000), (1024, 1024, 8, 15000))
+      if large
+      else ((768, 512, 3, 5000),)
     ),
-    blends=("norm", "sum"),
+    blends=("norm",) if large else ("norm", "sum"),
+    # Of the first backend alone: N at one size, and the size at one density.
+    by_number=tuple(
+      (768, 512, 3, n) for n in (1250, 2500, 5000, 10000, 20000, 40000)
+    ),
+    by_size=tuple((384 * k, 256 * k, 3, 1250 * k * k) for k in (1, 2, 4, 8)),
     # Steps that turn random Gaussians into those of a fit, whose sizes and
     # overlaps are others.
-    warmup_steps=200,
+    warmup_steps=100,
     rounds=7,
     # Of each round; the steps of a fit are timed this many at once.
-    repeats=3,
+    repeats=50 if large else 5,
     seed=0,
   )

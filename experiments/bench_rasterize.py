@@ -1,11 +1,6 @@
-"""Times the rasteriser's backends against each other, and the steps of a fit.
-
-Every scene is fitted for a moment first: sizes and overlaps of random Gaussians
-are others.
-"""
+"""Times the rasteriser's backends, and the steps of a fit."""
 
 import dataclasses
-import functools
 import json
 import pathlib
 
@@ -14,15 +9,12 @@ import jax.numpy as jnp
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import command, timing
+from experiments import command, scenes, timing
 from jaxgs import kernels
 from jaxgs.binning import bin_splats
 from jaxgs.config import FitConfig, RasterSpec, config_from_dict
-from jaxgs.fit import default_rates, fit_chunk
-from jaxgs.state import FitState, init_fit
 from jaxgs.io import read_image
 from jaxgs.project import project
-from jaxgs.rasterize import render
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", "configs/bench_rasterize.py", "Settings.", lock_config=True
@@ -32,92 +24,42 @@ _IMAGE = flags.DEFINE_string(
   "image", "tests/data/parrot.png", "What the scenes show, at any size."
 )
 _OUT = flags.DEFINE_string("out", None, "File for the JSON lines.")
+_PLOT = flags.DEFINE_string("plot", None, "PNG of the step's time.")
 
 
-def make_scene(picture, width: int, height: int, n: int, settings):
-  """An image of the size, and the state of a short fit of it."""
-  shape = (height, width, picture.shape[2])
-  image = jnp.clip(jax.image.resize(picture, shape, "cubic"), 0.0, 1.0)
-  config = FitConfig(num_gaussians=n, growth_rounds=0)
-  key = jax.random.key(settings["seed"])
-  state = init_fit(key, image, config)
-  steps = settings["warmup_steps"]
-  return image, fit_chunk(state, image, config, num_steps=steps)
-
-
-def programs_of(image, state: FitState, config: FitConfig, steps: int) -> dict:
-  """What is timed of one backend: name to a function without arguments.
-
-  Args:
-    image: (H, W, C).
-    state: Of the scene.
-    config: Its `raster.backend` is the one.
-    steps: Of one call of "step".
-
-  Returns:
-    "forward": pixels from the lists; "forward + backward"; "render": from the
-    Gaussians; "step": of a fit, `steps` of them.
-  """
-  size, spec = image.shape[:2], config.raster
-  splats = project(state.gaussians, active=state.active)
-  bins = bin_splats(splats, height=size[0], width=size[1], spec=spec)
-  backend = kernels.load(spec.backend)
-
-  @jax.jit
-  def forward(splats, bins):
-    return backend.forward(spec, size, splats, bins)[0]
-
-  @jax.jit
-  def both(splats, bins, cotangent):
-    _, residuals = backend.forward(spec, size, splats, bins)
-    return backend.backward(spec, size, splats, bins, residuals, cotangent)
-
-  show = functools.partial(render, height=size[0], width=size[1], spec=spec)
-  draw = jax.jit(lambda gaussians: show(gaussians).image)
-  rates = default_rates(config, size)
-  return {
-    "forward": lambda: forward(splats, bins),
-    "forward + backward": lambda: both(splats, bins, image),
-    "render": lambda: draw(state.gaussians),
-    "step": lambda: fit_chunk(
-      state, image, config, rates=rates, num_steps=steps
-    ),
-  }
-
-
-def measure(picture, scene, blend: str, backends, settings, emit) -> None:
-  """Emits a row per backend and program of one scene."""
-  width, height, n = scene
+def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
+  """A row per backend and program of one scene; prints them."""
+  width, height, channels, n = scene
   base = config_from_dict(FitConfig, settings["fit"])
-  image, state = make_scene(picture, width, height, n, settings)
+  image, state = scenes.make_scene(
+    picture, scene, steps=settings["warmup_steps"], seed=settings["seed"]
+  )
   programs = {}
   for backend in backends:
     spec = RasterSpec(blend=blend, backend=backend)
     config = dataclasses.replace(base, num_gaussians=n, raster=spec)
-    found = programs_of(image, state, config, settings["repeats"])
+    found = scenes.programs_of(image, state, config, settings["repeats"])
     programs |= {(backend, name): run for name, run in found.items()}
-  bins = bin_splats(
-    project(state.gaussians), height=height, width=width, spec=RasterSpec()
-  )
+  splats = project(state.gaussians)
+  bins = bin_splats(splats, height=height, width=width, spec=RasterSpec())
+  scene = {
+    "size": f"{width}x{height}x{channels}",
+    "num_gaussians": n,
+    "pairs": int(bins.starts[-1]),
+    "blend": blend,
+  }
   compiling = timing.compile_all(programs)
   times = timing.time_in_turn(
     programs, rounds=settings["rounds"], repeats=settings["repeats"]
   )
+  rows = []
   for (backend, name), figures in times.items():
     if name == "step":
       figures = {k: v / settings["repeats"] for k, v in figures.items()}
-    emit(
-      {
-        "size": f"{width}x{height}",
-        "num_gaussians": n,
-        "pairs": int(bins.starts[-1]),
-        "blend": blend,
-        "backend": backend,
-        "program": name,
-        **figures,
-        "first_call_s": compiling[backend, name],
-      }
-    )
+    row = scene | {"backend": backend, "program": name} | figures
+    rows.append(row | {"first_call_s": compiling[backend, name]})
+    print(json.dumps(rows[-1]), flush=True)
+  return rows
 
 
 def table(rows: list[dict]) -> str:
@@ -125,34 +67,53 @@ def table(rows: list[dict]) -> str:
   lines = {}
   for row in rows:
     keys = ("size", "num_gaussians", "pairs", "blend", "backend")
-    lines.setdefault(tuple(row[k] for k in keys), {})[row["program"]] = row["ms"]
+    key = tuple(str(row[k]) for k in keys)
+    lines.setdefault(key, {})[row["program"]] = f"{row['ms']:.3g}"
   programs = ("forward", "forward + backward", "render", "step")
-  text = ["| size | N | pairs | blend | backend | " + " | ".join(programs) + " |"]
-  text.append("|---" * (5 + len(programs)) + "|")
-  for keys, times in lines.items():
-    cells = [*map(str, keys), *(f"{times[p]:.2f}" for p in programs)]
-    text.append("| " + " | ".join(cells) + " |")
-  return "\n".join(text)
+  text = [("size", "N", "pairs", "blend", "backend", *programs), ["---"] * 9]
+  text += [(*key, *(ms[p] for p in programs)) for key, ms in lines.items()]
+  return "\n".join("| " + " | ".join(line) + " |" for line in text)
+
+
+def plot(by_number: list[dict], by_size: list[dict], path: str) -> None:
+  """Draws the step's time against N and against the pixels."""
+  import matplotlib.pyplot as plt  # An extra of the experiments.
+
+  figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+  panels = ((by_number, "Gaussians"), (by_size, "pairs of tile and splat"))
+  for axis, (rows, label) in zip(axes, panels, strict=True):
+    key = "num_gaussians" if label == "Gaussians" else "pairs"
+    for program in ("forward", "forward + backward", "step"):
+      points = [(r[key], r["ms"]) for r in rows if r["program"] == program]
+      axis.loglog(*zip(*points, strict=True), "o-", label=program)
+    axis.set(xlabel=label, ylabel="ms")
+    axis.grid(True, which="both", alpha=0.3)
+  axes[0].legend()
+  axes[0].set_title(by_number[0]["size"])
+  axes[1].set_title(f"{by_size[0]['size']} to {by_size[-1]['size']}")
+  figure.savefig(path, dpi=120)
 
 
 def main() -> None:
-  """Prints one JSON line per figure, and the table."""
+  """Prints JSON lines, then the table."""
   settings = _CONFIG.value.to_dict()
   picture = jnp.asarray(read_image(_IMAGE.value).pixels)
-  rows = []
-
-  def emit(row):
-    rows.append(row)
-    print(json.dumps(row), flush=True)
-
-  for backend in _BACKENDS.value:
+  backends = _BACKENDS.value
+  for backend in backends:
     kernels.choose(backend, RasterSpec(), jax.default_backend())
-  first, *others = settings["scenes"]
-  for blend in settings["blends"]:
-    measure(picture, first, blend, _BACKENDS.value, settings, emit)
-  for scene in others:  # How one backend grows.
-    measure(picture, scene, "norm", _BACKENDS.value[:1], settings, emit)
+  rows = []
+  for scene in settings["scenes"]:
+    for blend in settings["blends"]:
+      rows += measure(picture, scene, blend, backends, settings)
+  growth = []
+  for scenes_of in (settings["by_number"], settings["by_size"]):
+    growth.append([])
+    for scene in scenes_of:
+      growth[-1] += measure(picture, scene, "norm", backends[:1], settings)
+  rows += growth[0] + growth[1]
   print(table(rows))
+  if _PLOT.value:
+    plot(*growth, _PLOT.value)
   if _OUT.value:
     rows.insert(0, timing.machine() | {"settings": settings})
     lines = "".join(json.dumps(row) + "\n" for row in rows)

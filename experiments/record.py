@@ -13,9 +13,9 @@ from jaxgs import metrics
 from jaxgs.checkpoint import Checkpoint
 from jaxgs.compress import Job
 from jaxgs.decompress import decompress
-from jaxgs.state import FitState
 from jaxgs.io import write_atomic, write_image
 from jaxgs.rasterize import render
+from jaxgs.state import FitState
 
 
 class Recorder:

@@ -1,0 +1,79 @@
+"""Scenes to time, and the programs that draw and fit them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jaxgs import kernels
+from jaxgs.binning import bin_splats
+from jaxgs.config import FitConfig
+from jaxgs.fit import default_rates, fit_chunk
+from jaxgs.project import project
+from jaxgs.rasterize import render
+from jaxgs.state import FitState, init_fit
+
+
+def make_scene(
+  picture: jax.Array, scene: tuple[int, int, int, int], *, steps: int, seed: int
+) -> tuple[jax.Array, FitState]:
+  """An image, and a short fit of it: sizes of random Gaussians are others.
+
+  Args:
+    picture: (H, W, C) float32, brought to the size, its channels repeated.
+    scene: Width, height, channels and number of Gaussians.
+    steps: Of the fit.
+    seed: Of the fit.
+
+  Returns:
+    The image, and the state after the fit.
+  """
+  width, height, channels, n = scene
+  shape = (height, width, picture.shape[2])
+  image = jnp.clip(jax.image.resize(picture, shape, "cubic"), 0.0, 1.0)
+  image = jnp.tile(image, (1, 1, -(-channels // shape[2])))[..., :channels]
+  config = FitConfig(num_gaussians=n, growth_rounds=0)
+  state = init_fit(jax.random.key(seed), image, config)
+  return image, fit_chunk(state, image, config, num_steps=steps)
+
+
+def programs_of(
+  image: jax.Array, state: FitState, config: FitConfig, steps: int
+) -> dict:
+  """What is timed of one backend: name to a function without arguments.
+
+  Args:
+    image: (H, W, C).
+    state: Of the scene.
+    config: Its `raster.backend` is the one.
+    steps: Of one call of "step".
+
+  Returns:
+    "forward": pixels from the lists; "forward + backward"; "render": from the
+    Gaussians, with binning; "step": of a fit, `steps` of them.
+  """
+  size, spec = image.shape[:2], config.raster
+  splats = project(state.gaussians, active=state.active)
+  bins = bin_splats(splats, height=size[0], width=size[1], spec=spec)
+  backend = kernels.load(spec.backend)
+
+  @jax.jit
+  def forward(splats, bins):
+    return backend.forward(spec, size, splats, bins)[0]
+
+  @jax.jit
+  def both(splats, bins, cotangent):
+    _, residuals = backend.forward(spec, size, splats, bins)
+    return backend.backward(spec, size, splats, bins, residuals, cotangent)
+
+  show = functools.partial(render, height=size[0], width=size[1], spec=spec)
+  draw = jax.jit(lambda gaussians: show(gaussians).image)
+  rates = default_rates(config, size)
+  return {
+    "forward": lambda: forward(splats, bins),
+    "forward + backward": lambda: both(splats, bins, image),
+    "render": lambda: draw(state.gaussians),
+    "step": lambda: fit_chunk(
+      state, image, config, rates=rates, num_steps=steps
+    ),
+  }
