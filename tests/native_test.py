@@ -9,15 +9,24 @@ import subprocess
 import sys
 import tempfile
 
+import jax
 import numpy as np
 import pytest
+from jaxgs.kernels import ffi
 
 from jaxgs import native
 
 ROOT = pathlib.Path(__file__).parents[1]
 DRIVERS = sorted((ROOT / "tests" / "native").glob("*.cc"))
 
-SANITIZERS = {"memory": "address,undefined", "threads": "thread"}
+# What each looks for, and at what level its build is quickest.
+SANITIZERS = {
+  "memory": ("address,undefined,float-cast-overflow", "-O0"),
+  "threads": ("thread", "-O1"),
+}
+
+# Threads do the same whatever the instructions.
+INSTRUCTIONS = {"memory": ("best", "avx2", "baseline"), "threads": ("best",)}
 
 
 def find_compiler():
@@ -55,11 +64,19 @@ def test_reasons(monkeypatch, tmp_path):
   assert "cannot load" in native.reason()
 
 
-def test_library_of_other_sources(monkeypatch):
-  monkeypatch.setitem(native._FUNCTIONS, "jaxgs_new", (None, ()))
+@pytest.mark.parametrize("kind", ("function", "handler"))
+def test_library_of_other_sources(monkeypatch, kind):
+  if native.library() is None:
+    pytest.skip(native.reason())
+  if kind == "function":
+    monkeypatch.setitem(native._FUNCTIONS, "jaxgs_new", (None, ()))
+  else:
+    monkeypatch.setattr(native, "HANDLERS", (*native.HANDLERS, "jaxgs_new"))
   native._load.cache_clear()
   try:
     assert "has no jaxgs_new: install" in native.reason()
+    with pytest.raises(NotImplementedError, match="has no jaxgs_new"):
+      ffi.check("cpu")
   finally:
     native._load.cache_clear()
 
@@ -190,23 +207,25 @@ def why_not(sanitizer):
 @pytest.mark.parametrize("kind", SANITIZERS)
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda path: path.stem)
 def test_under_sanitizers(tmp_path, driver, kind):
-  sanitizer = SANITIZERS[kind]
+  sanitizer, level = SANITIZERS[kind]
   if why_not(sanitizer):
     pytest.skip(why_not(sanitizer))
   # What a driver is linked with is said in its first line.
   first, *_ = driver.read_text().splitlines()
-  assert first.startswith("// Sources: "), driver
-  sources = [ROOT / name for name in first.split(": ")[1].split()]
+  assert first.startswith("// Sources:"), driver
+  sources = [ROOT / name for name in first.removeprefix("// Sources:").split()]
   program = tmp_path / driver.stem
   subprocess.run(
     [
       find_compiler(),
       "-std=c++17",
-      "-O1",
-      "-g",
+      level,
+      "-g1",
+      "-ffp-contract=off",
       f"-fsanitize={sanitizer}",
       "-fno-sanitize-recover=all",
       f"-I{ROOT / 'kernels'}",
+      f"-isystem{jax.ffi.include_dir()}",
       driver,
       *sources,
       "-pthread",
@@ -215,4 +234,6 @@ def test_under_sanitizers(tmp_path, driver, kind):
     ],
     check=True,
   )
-  subprocess.run([program], check=True, timeout=300)
+  for name in INSTRUCTIONS[kind]:
+    env = os.environ | {"JAXGS_ISA": name}
+    subprocess.run([program], check=True, timeout=300, env=env)

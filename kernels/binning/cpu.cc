@@ -69,9 +69,9 @@ Shape ShapeOf(const Ellipses& in, int64_t i) {
 }
 
 // The columns of pixels that the ellipse reaches in rows [first, last]. The
-// right border x(y) = (-b y + sqrt(a r2 - det y^2)) / a is concave: over a range
-// of y it is farthest out where y comes closest to the place of the extreme;
-// the left border is its mirror image.
+// right border x(y) = (-b y + sqrt(a r2 - det y^2)) / a is concave: over a
+// range of y it is farthest out where y comes closest to the place of the
+// extreme; the left border is its mirror image.
 PixelRange Columns(const Ellipses& in, const Shape& s, int64_t first,
                    int64_t last) {
   const double low = std::max(first + 0.5 - s.y, -s.half_y);

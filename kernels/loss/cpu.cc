@@ -37,7 +37,8 @@ LossSums Evaluate(const LossTask& task, const Executor& executor) {
   const int64_t down = (task.height + kBlockRows - 1) / kBlockRows;
   std::vector<LossSums> parts(across * down);
   executor.For(across * down, [&](int64_t item) {
-    const int64_t top = item / across * kBlockRows, first = item % across * wide;
+    const int64_t top = item / across * kBlockRows;
+    const int64_t first = item % across * wide;
     const int64_t bottom = std::min(top + kBlockRows, task.height);
     const int64_t count = std::min(wide, length - first);
     float* memory =

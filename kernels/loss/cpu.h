@@ -36,7 +36,9 @@ struct Taps {
       const double x = (k - kReach) / 1.5;
       sum += tap[k] = std::exp(-0.5 * x * x);
     }
-    for (int k = 0; k < kWindow; ++k) value[k] = static_cast<float>(tap[k] / sum);
+    for (int k = 0; k < kWindow; ++k) {
+      value[k] = static_cast<float>(tap[k] / sum);
+    }
   }
   float value[kWindow];
 };

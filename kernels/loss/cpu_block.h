@@ -81,8 +81,9 @@ JAXGS_INLINE F Shifted(const F* in) {
   return out;
 }
 
-// Convolve for a stride of at most 4, and `in` aligned: every load but the first
-// two would straddle cache lines, so vectors are put together from registers.
+// Convolve for a stride of at most 4, and `in` aligned: every load but the
+// first two would straddle cache lines, so vectors are put together from
+// registers.
 template <int stride>
 JAXGS_INLINE void ConvolveAligned(const F* taps, const float* in, int64_t count,
                                   float* out) {
@@ -105,8 +106,8 @@ JAXGS_INLINE void ConvolveAligned(const F* taps, const float* in, int64_t count,
 
 #endif  // JAXGS_AVX512
 
-// out[i] = sum_k taps[k] in[i + k stride]. Writes up to the next 16, reads up to
-// 48 more.
+// out[i] = sum_k taps[k] in[i + k stride]. Writes up to the next 16, reads up
+// to 48 more.
 JAXGS_INLINE void Convolve(const F* taps, const float* in, int64_t stride,
                            int64_t count, float* out) {
 #if JAXGS_AVX512
@@ -125,7 +126,8 @@ JAXGS_INLINE void Convolve(const F* taps, const float* in, int64_t stride,
 }
 
 // Eleven rows, the oldest first, down one column of sixteen.
-JAXGS_INLINE F ConvolveDown(const F* taps, const float* const* rows, int64_t i) {
+JAXGS_INLINE F ConvolveDown(const F* taps, const float* const* rows,
+                            int64_t i) {
   F sum = taps[kReach] * Load(rows[kReach] + i);
   for (int k = 0; k < kReach; ++k) {
     sum = Fma(taps[k], Load(rows[k] + i) + Load(rows[kWindow - 1 - k] + i),

@@ -63,9 +63,9 @@ JAXGS_OPERATOR(*)
 JAXGS_OPERATOR(/)
 #undef JAXGS_OPERATOR
 
-// a b + c, rounded once where the machine can. The compiler contracts nothing by
-// itself (-ffp-contract=off): two places that evaluate one weight must agree to
-// the last bit.
+// a b + c, rounded once where the machine can. The compiler contracts nothing
+// by itself (-ffp-contract=off): two places that evaluate one weight must agree
+// to the last bit.
 JAXGS_INLINE F Fma(F a, F b, F c) {
 #if JAXGS_AVX512
   a.part[0] = (Part)_mm512_fmadd_ps((__m512)a.part[0], (__m512)b.part[0],

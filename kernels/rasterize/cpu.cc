@@ -60,7 +60,8 @@ void SumPairs(const Scene& scene, int64_t tiles, const float* pairs,
   std::fill(out.feature + channels * first, out.feature + channels * last,
             0.0f);
   // The pairs of no tile hold anything.
-  for (int64_t p = scene.starts[0]; p < scene.starts[tiles]; ++p) {
+  const int64_t end = scene.starts[tiles];
+  for (int64_t p = scene.starts[0]; p < end; ++p) {
     const int64_t id = scene.ids[p];
     if (id < first || id >= last) continue;
     const float* pair = pairs + p * stride;

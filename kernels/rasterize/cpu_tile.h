@@ -7,9 +7,9 @@
 
 // Less than any weight but 0.
 constexpr float kLeast = std::numeric_limits<float>::min();
-// The place of the last equal where all equals of the threshold are blended. Exact
-// as a float; no list is as long. (Places over 2^24 are not exact: there, of two
-// equals side by side, both may be taken.)
+// The place of the last equal where all equals of the threshold are blended.
+// Exact as a float; no list is as long. (Places over 2^24 are not exact: there,
+// of two equals side by side, both may be taken.)
 constexpr float kNoTies = 2147483520.0f;
 constexpr float kLog2e = 1.44269504f;
 constexpr int kMaxVectors = 32 * 32 / kLanes;
@@ -45,7 +45,7 @@ struct Grid {
 // base 2 of its value at an offset, top + a dx^2 + b dx dy + c dy^2.
 struct Local {
   float x, y, a, b, c, top;
-  int64_t id;
+  uint32_t id;
   uint64_t reached;  // Bit v: its ellipse reaches vector v.
 };
 
@@ -65,7 +65,8 @@ struct Edge {
 JAXGS_INLINE uint64_t Reached(const Edge& edge, const Grid& grid,
                               const Local& s) {
   const F zero = Splat(0.0f);
-  const F slope_x = Splat(-0.5f * s.b / s.a), slope_y = Splat(-0.5f * s.b / s.c);
+  const F slope_x = Splat(-0.5f * s.b / s.a);
+  const F slope_y = Splat(-0.5f * s.b / s.c);
   const auto value = [&s](F x, F y) __attribute__((always_inline)) {
     return Fma(Fma(Splat(s.a), x, Splat(s.b) * y), x,
                Fma(Splat(s.c) * y, y, Splat(s.top)));
@@ -104,14 +105,16 @@ JAXGS_INLINE void Gather(const Spec& spec, const Edge& edge,
   const float centre_y = (tile / cols + 0.5f) * spec.tile;
   for (int64_t i = 0; i < list->size; ++i) {
     Local& s = list->splats[i];
-    s.id = scene.ids[begin + i];
+    s.id = static_cast<uint32_t>(scene.ids[begin + i]);
     s.reached = 0;
-    if (s.id < 0 || s.id >= scene.count) continue;
-    s.x = scene.mean[2 * s.id] - centre_x;
-    s.y = scene.mean[2 * s.id + 1] - centre_y;
-    s.a = -0.5f * kLog2e * scene.conic[3 * s.id];
-    s.b = -kLog2e * scene.conic[3 * s.id + 1];
-    s.c = -0.5f * kLog2e * scene.conic[3 * s.id + 2];
+    if (s.id >= static_cast<uint64_t>(scene.count)) continue;
+    const float* mean = scene.mean + int64_t{2} * s.id;
+    const float* conic = scene.conic + int64_t{3} * s.id;
+    s.x = mean[0] - centre_x;
+    s.y = mean[1] - centre_y;
+    s.a = -0.5f * kLog2e * conic[0];
+    s.b = -kLog2e * conic[1];
+    s.c = -0.5f * kLog2e * conic[2];
     // So that a weight is finite. NaN stays, and reaches nothing.
     s.top = std::min(kLog2e * scene.log_weight[s.id], 126.0f);
     s.reached = Reached(edge, grid, s);
@@ -272,7 +275,8 @@ JAXGS_INLINE void Deinterleave(const Runs& runs, const Scene& scene,
   const int64_t channels = scene.channels;
   std::memset(planes, 0, channels * kLanes * sizeof(float));
   for (int64_t r = 0; r < runs.rows; ++r) {
-    const float* from = image + ((runs.y + r) * scene.width + runs.x) * channels;
+    const float* from =
+        image + ((runs.y + r) * scene.width + runs.x) * channels;
     float* out = planes + r * runs.length;
     if (channels == 3) {
       for (int64_t i = 0; i < runs.inside; ++i) {
@@ -312,7 +316,8 @@ inline void ForwardTile(const Spec& spec, const Scene& scene, const Grid& grid,
   scene.List(tile, &begin, &end);
   const int64_t size = end - begin, channels = scene.channels;
   Pieces pieces{ThreadArena().Reserve(
-      Pieces::Bytes<Local>(size) + grid.vectors * Pieces::Bytes<uint32_t>(size) +
+      Pieces::Bytes<Local>(size) +
+      grid.vectors * Pieces::Bytes<uint32_t>(size) +
       Pieces::Bytes<float>(size * kLanes) +
       Pieces::Bytes<float>(channels * kLanes))};
   List list{pieces.Take<Local>(size), size};
@@ -450,7 +455,8 @@ JAXGS_INLINE void PairGradient(const Scene& scene, const Grid& grid,
   F m0 = Splat(0.0f), mx = m0, my = m0, mxx = m0, mxy = m0, myy = m0;
   for (uint64_t bits = s.reached; bits; bits &= bits - 1) {
     const int v = __builtin_ctzll(bits);
-    const F dx = Load(grid.x[v]) - Splat(s.x), dy = Load(grid.y[v]) - Splat(s.y);
+    const F dx = Load(grid.x[v]) - Splat(s.x);
+    const F dy = Load(grid.y[v]) - Splat(s.y);
     F raw;
     const F w = Weight(s, edge, dx, dy, &raw);
     const F threshold = Load(pixels.threshold + v * kLanes);
@@ -487,7 +493,7 @@ JAXGS_INLINE void PairGradient(const Scene& scene, const Grid& grid,
     myy = Fma(d_y, dy, myy);
   }
   const float sx = Sum(mx), sy = Sum(my);
-  const float* conic = scene.conic + 3 * s.id;
+  const float* conic = scene.conic + int64_t{3} * s.id;
   out[0] = conic[0] * sx + conic[1] * sy;
   out[1] = conic[1] * sx + conic[2] * sy;
   out[2] = -0.5f * Sum(mxx);
@@ -500,9 +506,9 @@ JAXGS_INLINE void PairGradient(const Scene& scene, const Grid& grid,
 }
 
 template <int C, bool Ties>
-void PairGradients(const Scene& scene, const Grid& grid,
-                                const Edge& edge, const List& list,
-                                const Pixels& pixels, float* sums, float* out) {
+void PairGradients(const Scene& scene, const Grid& grid, const Edge& edge,
+                   const List& list, const Pixels& pixels, float* sums,
+                   float* out) {
   for (int64_t i = 0; i < list.size; ++i, out += 6 + scene.channels) {
     const Local& s = list.splats[i];
     if (s.reached) {
