@@ -29,13 +29,11 @@ def get_config(device: str = "cpu") -> config_dict.ConfigDict:
     ),
     blends=("norm",) if large else ("norm", "sum"),
     # Of the first backend alone: N at one size, and the size at one density.
-    by_number=tuple(
-      (768, 512, 3, n) for n in (1250, 2500, 5000, 10000, 20000, 40000)
-    ),
+    by_number=tuple((768, 512, 3, n) for n in (1250, 2500, 5000, 10000, 20000)),
     by_size=tuple((384 * k, 256 * k, 3, 1250 * k * k) for k in (1, 2, 4, 8)),
     # Steps that turn random Gaussians into those of a fit, whose sizes and
     # overlaps are others.
-    warmup_steps=100,
+    warmup_steps=200,
     rounds=7,
     # Of each round; the steps of a fit are timed this many at once.
     repeats=50 if large else 5,

@@ -11,6 +11,7 @@ from ml_collections import config_flags
 
 from experiments import command, scenes, timing
 from jaxgs import kernels
+from jaxgs.backends import resolve_backend
 from jaxgs.binning import bin_splats
 from jaxgs.config import FitConfig, RasterSpec, config_from_dict
 from jaxgs.io import read_image
@@ -36,7 +37,7 @@ def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
   )
   programs = {}
   for backend in backends:
-    spec = RasterSpec(blend=blend, backend=backend)
+    spec = resolve_backend(RasterSpec(blend=blend, backend=backend))
     config = dataclasses.replace(base, num_gaussians=n, raster=spec)
     found = scenes.programs_of(image, state, config, settings["repeats"])
     programs |= {(backend, name): run for name, run in found.items()}

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxgs import kernels
 from jaxgs.binning import bin_splats
-from jaxgs.config import FitConfig
-from jaxgs.fit import default_rates, fit_chunk
+from jaxgs.config import FitConfig, preset
+from jaxgs.fit import default_rates, fit, fit_chunk
 from jaxgs.project import project
 from jaxgs.rasterize import render
 from jaxgs.state import FitState, init_fit
@@ -32,9 +32,10 @@ def make_scene(
   shape = (height, width, picture.shape[2])
   image = jnp.clip(jax.image.resize(picture, shape, "cubic"), 0.0, 1.0)
   image = jnp.tile(image, (1, 1, -(-channels // shape[2])))[..., :channels]
-  config = FitConfig(num_gaussians=n, growth_rounds=0)
+  config = preset("default", num_gaussians=n, num_steps=steps).fit
+  result = fit(jax.random.key(seed), image, config)
   state = init_fit(jax.random.key(seed), image, config)
-  return image, fit_chunk(state, image, config, num_steps=steps)
+  return image, state._replace(gaussians=result.gaussians, active=result.active)
 
 
 def programs_of(

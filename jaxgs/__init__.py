@@ -12,6 +12,7 @@ from types import ModuleType as _ModuleType
 if typing.TYPE_CHECKING:
   from jaxgs import metrics
   from jaxgs.backends import use_backend
+  from jaxgs.batch import fit_batch
   from jaxgs.binning import bin_splats
   from jaxgs.codec import (
     BitstreamError,
@@ -46,6 +47,7 @@ if typing.TYPE_CHECKING:
   from jaxgs.rate import coded_bits
   from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
   from jaxgs.state import FitState, init_fit
+  from jaxgs.stream import compress_batch
   from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
   "bin_splats",
   "coded_bits",
   "compress",
+  "compress_batch",
   "compress_to_psnr",
   "compress_to_size",
   "decode",
@@ -77,6 +80,7 @@ __all__ = [
   "device_lattice",
   "encode",
   "fit",
+  "fit_batch",
   "fit_chunk",
   "fit_image",
   "from_symbols",
@@ -96,6 +100,7 @@ __all__ = [
 # Where each public name lives.
 _NAMES = {
   "backends": ("use_backend",),
+  "batch": ("fit_batch",),
   "binning": ("bin_splats",),
   "codec": (
     "BitstreamError",
@@ -150,6 +155,7 @@ _NAMES = {
     "FitState",
     "init_fit",
   ),
+  "stream": ("compress_batch",),
   "types": (
     "Gaussians2D",
     "RenderOutput",

@@ -4,6 +4,16 @@ import argparse
 
 from jaxgs.config import PRESET_STEPS
 
+_ENCODE_BATCH = (
+  "Encodes the images of a folder, many at a time; all GPUs of the machine"
+  " share the work. Sub-folders, hidden files and files without the suffix of"
+  " an image are left out. a.png becomes a.jgs; where a.png and a.jpg would"
+  " both, they become a.png.jgs and a.jpg.jgs. An image whose file is there,"
+  " whole and with its size and channels, is skipped, whatever settings the"
+  " file was made with: after an interruption the same command goes on. An"
+  " image that fails gets a line on stderr, and the exit code is 1 at the end."
+)
+
 
 class _Parser(argparse.ArgumentParser):
   """An ArgumentParser that reports a mistake in one line."""
@@ -61,6 +71,12 @@ def make_parser() -> argparse.ArgumentParser:
   commands = parser.add_subparsers(dest="command", required=True)
   encode = commands.add_parser("encode", help="an image to a .jgs file")
   _add_encode_arguments(encode)
+  batch = commands.add_parser(
+    "encode-batch",
+    help="the images of a folder to .jgs files",
+    description=_ENCODE_BATCH,
+  )
+  _add_encode_batch_arguments(batch)
   decode = commands.add_parser("decode", help="a .jgs file to an image")
   _add_decode_arguments(decode)
 
@@ -89,12 +105,7 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("output", metavar="OUT.jgs", help="the file to write")
   target = parser.add_mutually_exclusive_group()
-  target.add_argument(
-    "--num_gaussians",
-    type=_number(int, 1, 1 << 24),  # The most that a file can hold.
-    metavar="N",
-    help="how many Gaussians (default: one per 80 pixels, at least 16)",
-  )
+  _add_num_gaussians(target)
   target.add_argument(
     "--bpp",
     type=_number(float, 1e-4, 1e3),
@@ -107,6 +118,39 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="P",
     help="least PSNR in dB; fits several times",
   )
+  _add_fit_arguments(parser)
+  parser.add_argument(
+    "--json", action="store_true", help="report as JSON, without progress"
+  )
+
+
+def _add_encode_batch_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "input", metavar="DIR", help="of PNG, JPEG, WebP, BMP and TIFF files"
+  )
+  parser.add_argument(
+    "output", metavar="OUT_DIR", help="where the .jgs files go; is made"
+  )
+  _add_num_gaussians(parser)
+  _add_fit_arguments(parser)
+  parser.add_argument(
+    "--json",
+    action="store_true",
+    help="a line of JSON per image, and one in the end, without progress",
+  )
+
+
+def _add_num_gaussians(parser) -> None:
+  parser.add_argument(
+    "--num_gaussians",
+    type=_number(int, 1, 1 << 24),  # The most that a file can hold.
+    metavar="N",
+    help="how many Gaussians per image (default: one per 80 pixels, at least"
+    " 16)",
+  )
+
+
+def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
   steps = ", ".join(f"{name} {count}" for name, count in PRESET_STEPS.items())
   parser.add_argument(
     "--preset",
@@ -126,9 +170,6 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="K",
     default=0,
     help="of the random start (default: 0)",
-  )
-  parser.add_argument(
-    "--json", action="store_true", help="report as JSON, without progress"
   )
 
 

@@ -35,13 +35,13 @@ def requested_backend() -> str:
 
 
 def resolve_backend(spec: RasterSpec) -> RasterSpec:
-  """Replaces backend="auto" by a name: context, JAXGS_BACKEND, platform.
+  """Replaces backend="auto" by a name, and tile=0 by what suits it.
 
   Args:
     spec: Any spec.
 
   Returns:
-    The spec with a concrete backend.
+    The spec with a concrete backend and tile.
 
   Raises:
     ValueError: A name is unknown.
@@ -51,4 +51,5 @@ def resolve_backend(spec: RasterSpec) -> RasterSpec:
   if name == "auto":
     name = requested_backend()
   name = kernels.choose(name, spec, jax.default_backend())
-  return dataclasses.replace(spec, backend=name)
+  tile = spec.tile or kernels.default_tile(name)
+  return dataclasses.replace(spec, backend=name, tile=tile)

@@ -47,8 +47,9 @@ def count_pairs(
   Returns:
     () float32 (a sum of int32 could overflow).
   """
+  spec = resolve_backend(spec)
   # In double, and with a margin, "cpu" may find more than xla.
-  name = "cpu" if resolve_backend(spec).backend == "cpu" else "xla"
+  name = "cpu" if spec.backend == "cpu" else "xla"
   count = kernels.load(name, "binning").count_pairs
   return count(spec, (height, width), splats)
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from jaxgs.codec import Lattice
 from jaxgs.compress import Job, Report, fit_image
-from jaxgs.state import FitState, init_fit
 from jaxgs.io import write_atomic
+from jaxgs.state import FitState, init_fit
 
 # Raised when a reader of the old files would misunderstand the new ones.
 _VERSION = 1

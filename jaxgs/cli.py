@@ -1,11 +1,10 @@
-"""The `jaxgs` command: encode, decode, info, eval.
+"""The `jaxgs` command: encode, encode-batch, decode, info, eval.
 
 Decoding takes less time than an import of jax, so what only some commands need
 is imported where they need it.
 """
 
 import dataclasses
-import math
 import os
 import pathlib
 import sys
@@ -15,22 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgs import codec, native
+from jaxgs import codec
 from jaxgs.arguments import make_parser
 from jaxgs.codec.header import GAMMA_ONE
-from jaxgs.config import (
-  CompressConfig,
-  RasterSpec,
-  default_num_gaussians,
-  preset,
-)
-from jaxgs.decompress import (
-  MAX_PIXELS,
-  draw,
-  output_size,
-  spec_of,
-  uses_native,
-)
+from jaxgs.config import CompressConfig, default_num_gaussians, preset
+from jaxgs.decompress import MAX_PIXELS, draw, output_size, spec_of
 from jaxgs.io import (
   Image,
   ImageError,
@@ -40,6 +28,7 @@ from jaxgs.io import (
   write_atomic,
   write_samples,
 )
+from jaxgs.report import CliError, Report, check_backend, complain, show
 
 # In what jax says when the user's machine or settings are at fault.
 _USER_FAULTS = (
@@ -49,33 +38,10 @@ _USER_FAULTS = (
 )
 
 
-class CliError(Exception):
-  """One clear line for the user; the exit code is 1."""
-
-
-class _Report(NamedTuple):
-  """What a command says: as text, or with --json these facts."""
-
-  text: str
-  facts: dict
-
-
 def _check_distinct(source: str, target: str) -> None:
   """A suffix proves nothing, so the output could be the input."""
   if os.path.exists(target) and os.path.samefile(source, target):
     raise CliError(f"{target}: is the input")
-
-
-def _check_backend(spec: RasterSpec, *, decode: bool) -> None:
-  """JAXGS_BACKEND may name what is not there or cannot draw this."""
-  try:
-    native.num_threads()
-    if not (decode and uses_native()):
-      from jaxgs.backends import resolve_backend
-
-      resolve_backend(spec)
-  except (ValueError, NotImplementedError) as error:
-    raise CliError(str(error)) from error
 
 
 class _Jgs(NamedTuple):
@@ -152,7 +118,7 @@ def _progress(config: CompressConfig, quiet: bool):
   return bar, report
 
 
-def _run_encode(args) -> _Report:
+def _run_encode(args) -> Report:
   check_writable(args.output, suffixes=(".jgs",))
   image = read_image(args.input)
   _check_distinct(args.input, args.output)
@@ -164,7 +130,7 @@ def _run_encode(args) -> _Report:
       f" {args.input}"
     )
   config = preset(args.preset, num_gaussians=n, num_steps=args.steps)
-  _check_backend(config.fit.raster, decode=False)
+  check_backend(config.fit.raster, decode=False)
   began = time.perf_counter()
   data = _compress(args, image, config)
   seconds = time.perf_counter() - began
@@ -176,7 +142,7 @@ def _run_encode(args) -> _Report:
     **_scores(image.pixels, _to_float(_draw(args.output, jgs))),
     "seconds": seconds,
   }
-  return _Report(
+  return Report(
     f"{args.output}: {facts['bytes']} bytes, {facts['bpp']:.3f} bpp,"
     f" {facts['num_gaussians']} Gaussians of {facts['bits_per_gaussian']:.1f}"
     f" bits, PSNR {facts['psnr_db']:.2f} dB, SSIM {facts['ssim']:.4f},"
@@ -218,7 +184,7 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
     raise CliError(f"{args.input}{asked}: {error}") from error
 
 
-def _run_decode(args) -> _Report:
+def _run_decode(args) -> Report:
   check_writable(args.output)
   jgs = _read_jgs(args.input)
   header = jgs.header
@@ -235,11 +201,11 @@ def _run_decode(args) -> _Report:
   if h * w > MAX_PIXELS:
     raise CliError(f"{w}x{h} is over the limit of {MAX_PIXELS} pixels")
   check_format(args.output, (h, w, header.channels), has_alpha=header.has_alpha)
-  _check_backend(spec_of(header), decode=True)
+  check_backend(spec_of(header), decode=True)
   samples = _draw(args.input, jgs, scale=scale, crop=(x, y, w, h))
   write_samples(args.output, samples, has_alpha=header.has_alpha)
   seconds = time.perf_counter() - began
-  return _Report(f"{args.output}: {w}x{h} pixels, {seconds:.1f} s", {})
+  return Report(f"{args.output}: {w}x{h} pixels, {seconds:.1f} s", {})
 
 
 def _sizes(jgs: _Jgs) -> dict:
@@ -268,7 +234,7 @@ def _settings(header: codec.Header) -> dict:
   }
 
 
-def _run_info(args) -> _Report:
+def _run_info(args) -> Report:
   if args.backends:
     return _describe_backends()
   jgs = _read_jgs(args.input)
@@ -281,10 +247,10 @@ def _run_info(args) -> _Report:
   lines += [f"{k:20} {v:8} {bits[k]:18.2f}" for k, v in sections.items()]
   facts["section_bytes"] = sections
   facts["section_bits_per_gaussian"] = bits
-  return _Report("\n".join(lines), facts)
+  return Report("\n".join(lines), facts)
 
 
-def _describe_backends() -> _Report:
+def _describe_backends() -> Report:
   """Which backends of the rasteriser there are, and why not the others."""
   from jaxgs.availability import availability
 
@@ -299,7 +265,7 @@ def _describe_backends() -> _Report:
   for name, fault in facts["backends"].items():
     default = ", the default" if name == facts["default"] else ""
     lines.append(f"{name:12} {fault or 'available' + default}")
-  return _Report("\n".join(lines), facts)
+  return Report("\n".join(lines), facts)
 
 
 def _shown(value) -> str:
@@ -308,7 +274,7 @@ def _shown(value) -> str:
   return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _run_eval(args) -> _Report:
+def _run_eval(args) -> Report:
   reference = read_image(args.reference).pixels
   height, width, channels = reference.shape
   is_jgs = _is_jgs(args.input)
@@ -327,22 +293,29 @@ def _run_eval(args) -> _Report:
       f" {args.reference} is {width}x{height} with {channels}"
     )
   if is_jgs:
-    _check_backend(spec_of(header), decode=True)
+    check_backend(spec_of(header), decode=True)
     pixels = _to_float(_draw(args.input, jgs))
   facts = {
     "bytes": size,
     "bpp": 8 * size / (height * width),
     **_scores(reference, pixels),
   }
-  return _Report(
+  return Report(
     f"PSNR {facts['psnr_db']:.2f} dB, SSIM {facts['ssim']:.4f}, MS-SSIM"
     f" {facts['ms_ssim']:.4f}, {facts['bpp']:.3f} bpp",
     facts,
   )
 
 
+def _run_encode_batch(args) -> Report:
+  from jaxgs.encode_batch import run
+
+  return run(args)
+
+
 _COMMANDS = {
   "encode": _run_encode,
+  "encode-batch": _run_encode_batch,
   "decode": _run_decode,
   "info": _run_info,
   "eval": _run_eval,
@@ -364,7 +337,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   # Other exceptions are faults of the program and keep their traceback.
   try:
     report = _COMMANDS[args.command](args)
-    _print(report, getattr(args, "json", False))
+    show(report, getattr(args, "json", False))
+    return report.code
   except (CliError, codec.BitstreamError, ImageError, OSError) as error:
     return _complain(args, str(error))
   except MemoryError as error:
@@ -376,30 +350,11 @@ def main(argv: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     print(f"jaxgs {args.command}: interrupted", file=sys.stderr)
     return 130
-  return 0
 
 
 def _complain(args, message: str) -> int:
-  line = " ".join(message.split())
-  print(f"jaxgs {args.command}: error: {line}", file=sys.stderr)
+  complain(args.command, message)
   return 1
-
-
-def _print(report: _Report, as_json: bool) -> None:
-  text = report.text
-  if as_json:
-    import json
-
-    # JSON has no infinity: the PSNR of identical pictures is null.
-    facts = {k: None if v == math.inf else v for k, v in report.facts.items()}
-    text = json.dumps(facts, allow_nan=False)
-  # Names of files may hold bytes that are no text.
-  text = text.encode(errors="backslashreplace").decode()
-  try:
-    print(text, flush=True)
-  except BrokenPipeError:
-    # The reader left, as in `| head -0`; Python would complain at its exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

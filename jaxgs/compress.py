@@ -19,13 +19,13 @@ from jaxgs.config import (
   preset,
 )
 from jaxgs.fit import fit_chunk, resolve
-from jaxgs.state import FitState, init_fit
 from jaxgs.quantize import (
   device_lattice,
   lattice_of,
   measured_config,
   to_symbols,
 )
+from jaxgs.state import FitState, init_fit
 from jaxgs.types import Gaussians2D
 
 Report = Callable[[FitState], None]
@@ -225,9 +225,8 @@ def encode_gaussians(
   return codec.encode(header, symbols)
 
 
-_to_symbols = jax.jit(
-  to_symbols, static_argnames=("height", "width", "transform")
-)
+# The size is no constant of the program: images of a batch have many.
+_to_symbols = jax.jit(to_symbols, static_argnames=("transform",))
 
 
 def compress(
@@ -302,6 +301,11 @@ class Job:
     pixels, depth = to_float(image)
     height, width, channels = pixels.shape
     config = config or default_config(height, width)
+    if config.fit.num_gaussians > height * width:
+      raise ValueError(
+        f"num_gaussians must be at most {height * width} (the pixels of the"
+        f" image), got {config.fit.num_gaussians}"
+      )
     if has_alpha is None:
       has_alpha = channels in (2, 4)
     job = cls(pixels, config, bit_depth or depth, has_alpha)
@@ -309,9 +313,9 @@ class Job:
     return job
 
   @property
-  def target(self) -> jax.Array:
+  def target(self) -> np.ndarray:
     """What the fit sees: the image to the power of gamma."""
-    return jnp.asarray(self.image) ** jnp.float32(self.config.gamma)
+    return self.image ** np.float32(self.config.gamma)
 
   @property
   def transform(self) -> str:

@@ -29,10 +29,11 @@ class RasterSpec:
       continuous there; "sharp": it is not (other programs' Gaussians).
     epsilon: Added to the sum of weights: far from all splats the picture
       fades to 0.
-    tile: Side of a tile, px. Changes speed, never the picture.
+    tile: Side of a tile, px: 4, 8, 16, 32, or 0 for what suits the backend.
+      Changes speed, never the picture.
     max_pairs: Capacity of the list of tile-splat pairs; 0 means
       `binning.default_max_pairs`.
-    backend: "auto", "reference" or "xla"; resolved when traced.
+    backend: "auto" or a name of `kernels.BACKENDS`; resolved when traced.
   """
 
   blend: str = "norm"
@@ -40,7 +41,7 @@ class RasterSpec:
   cutoff: float = 6.0
   edge: str = "smooth"
   epsilon: float = 1e-4
-  tile: int = 16
+  tile: int = 0
   max_pairs: int = 0
   backend: str = "auto"
 
@@ -52,7 +53,9 @@ class RasterSpec:
       self.edge in ("smooth", "sharp"), "edge", self.edge, "smooth or sharp"
     )
     _check(0 <= self.epsilon <= 1, "epsilon", self.epsilon, "in [0, 1]")
-    _check(self.tile in (4, 8, 16, 32), "tile", self.tile, "4, 8, 16 or 32")
+    _check(
+      self.tile in (0, 4, 8, 16, 32), "tile", self.tile, "0, 4, 8, 16 or 32"
+    )
     _check(
       0 <= self.max_pairs < 2**31 - 1, "max_pairs", self.max_pairs, "an int32"
     )

@@ -69,6 +69,8 @@ def spec_of(header: codec.Header, backend: str = "auto") -> RasterSpec:
       cutoff=header.cutoff / 256,
       edge=header.edge,
       epsilon=header.epsilon / 2**24,
+      # MAX_PAIRS counts tiles of this size, whatever the backend likes best.
+      tile=16,
       backend=backend,
     )
   except ValueError as error:

@@ -234,6 +234,7 @@ def fit_chunk(
   mask: jax.Array | None = None,
   num_gaussians: jax.Array | None = None,
   settling: jax.Array | None = None,
+  grows: jax.Array | None = None,
   num_steps: int | None = None,
 ) -> FitState:
   """Some steps, then growth if its time has come.
@@ -248,6 +249,9 @@ def fit_chunk(
     mask: (H, W), 0 where the image is padding.
     num_gaussians: () int32, see `init_fit`.
     settling: () bool, whether the lattice is in force; always when None.
+    grows: () bool, whether growth may be due after these steps. Under vmap,
+      where both branches of a condition run, one value for all images saves
+      the growth that is not due. Maybe when None.
     num_steps: `config.chunk_steps` when None.
 
   Returns:
@@ -277,13 +281,19 @@ def fit_chunk(
   state, _ = jax.lax.scan(step, state, length=steps)
   if config.num_grown == 0:
     return state
-  due = (state.step % config.growth_every == 0) & ~all_active(state, share)
-  return jax.lax.cond(
-    due,
-    lambda state: _grow(state, image, config, mask, share),
-    lambda state: state,
-    state,
-  )
+
+  def grown(state):
+    due = (state.step % config.growth_every == 0) & ~all_active(state, share)
+    return jax.lax.cond(
+      due,
+      lambda state: _grow(state, image, config, mask, share),
+      lambda state: state,
+      state,
+    )
+
+  if grows is None:
+    return grown(state)
+  return jax.lax.cond(grows, grown, lambda state: state, state)
 
 
 def resolve(config: FitConfig) -> FitConfig:

@@ -24,15 +24,27 @@ from jaxgs.config import RasterSpec
 BACKENDS = {
   "reference": (),
   "cpu": ("cpu",),
+  "triton": ("gpu",),
   "xla": ("cpu", "gpu", "tpu"),
 }
 
 # Op -> backends that have a module of their own; the others take that of xla.
 _OPS = {
-  "rasterize": ("reference", "cpu", "xla"),
-  "binning": ("cpu", "xla"),
-  "loss": ("cpu", "xla"),
+  "rasterize": ("reference", "cpu", "triton", "xla"),
+  "binning": ("cpu", "triton", "xla"),
+  "loss": ("cpu", "triton", "xla"),
 }
+
+# Side of a tile, px, that suits a backend. A step of triton on an H200 takes
+# 0.14 ms with 8 and 0.21 ms with 16 (768x512, N = 10000); the C++ takes the
+# same with 16 and 32, a fifth more with 8.
+_TILES = {"triton": 8}
+_TILE = 16
+
+
+def default_tile(name: str) -> int:
+  """The side of a tile, px, that suits a backend."""
+  return _TILES.get(name, _TILE)
 
 
 def check_name(name: str) -> None:

@@ -14,8 +14,10 @@ import jaxgs
 # Arrays, states and configs that may be passed by position.
 POSITIONAL = {
   "key",
+  "keys",
   "image",
   "images",
+  "masks",
   "num_gaussians",
   "gaussians",
   "splats",

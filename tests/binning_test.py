@@ -21,7 +21,6 @@ def spec(request):
   return RasterSpec(max_pairs=4096, backend=request.param)
 
 
-
 def pairs_of(bins):
   starts = np.asarray(bins.starts)
   return {
@@ -72,9 +71,9 @@ def test_overflow_of_int32_is_counted_too(spec):
   gaussians = random_gaussians(3, n=3000)
   gaussians.log_scale[:] = 11.0
   splats = project(gaussians)
-  bins = jax.jit(
-    lambda s: bin_splats(s, height=20000, width=20000, spec=spec)
-  )(splats)
+  bins = jax.jit(lambda s: bin_splats(s, height=20000, width=20000, spec=spec))(
+    splats
+  )
   assert int(bins.dropped) > 2e9
 
 

@@ -12,8 +12,8 @@ from jaxgs import optim
 from jaxgs.compress import fit_image
 from jaxgs.config import FitConfig, QuantConfig, RasterSpec
 from jaxgs.fit import default_rates, fit, fit_chunk
-from jaxgs.state import init_fit
 from jaxgs.quantize import device_lattice, lattice_of, quantize
+from jaxgs.state import init_fit
 from tests.pictures import blobs, parrot
 
 SMALL = FitConfig(

@@ -1,6 +1,15 @@
-"""How close two pictures are; jnp, batched over the leading axes."""
+"""How close two pictures are (jnp, batched), and two codecs (numpy)."""
 
+from jaxgs.metrics.bd_rate import bd_psnr, bd_rate
 from jaxgs.metrics.psnr import mse, psnr
 from jaxgs.metrics.ssim import ms_ssim, ssim, ssim_map
 
-__all__ = ["ms_ssim", "mse", "psnr", "ssim", "ssim_map"]
+__all__ = [
+  "bd_psnr",
+  "bd_rate",
+  "ms_ssim",
+  "mse",
+  "psnr",
+  "ssim",
+  "ssim_map",
+]

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "../native/denormals.h"
 #include "../native/ffi.h"
@@ -124,9 +125,14 @@ struct Part {
   }
 };
 
+void CheckTile(const Ellipses& in) {
+  if (in.tile < 1) throw std::invalid_argument("tile must be positive");
+}
+
 }  // namespace
 
 double CountBoxes(const Ellipses& in) {
+  CheckTile(in);
   const FlushDenormals flush;
   double boxes = 0.0;
   for (int64_t i = 0; i < in.count; ++i) {
@@ -142,6 +148,7 @@ double CountBoxes(const Ellipses& in) {
 int64_t BinSplats(const Ellipses& in, const Executor& executor,
                   int64_t capacity, int32_t* ids, std::vector<int32_t>* grown,
                   int32_t* starts) {
+  CheckTile(in);
   // A part of less than a thousand splats is not worth a thread. The lists do
   // not depend on the parts: they are walked in order.
   int64_t num_parts =
@@ -276,8 +283,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxgs_ffi_count_pairs, jaxgs::Count,
 double jaxgs_count_pairs(
     const float* mean, const float* conic, const float* log_weight, int64_t n,
     int64_t height, int64_t width, float cutoff, int32_t tile) {
-  return jaxgs::CountBoxes(
-      {mean, conic, log_weight, n, height, width, tile, cutoff});
+  try {
+    return jaxgs::CountBoxes(
+        {mean, conic, log_weight, n, height, width, tile, cutoff});
+  } catch (const std::exception&) {
+    return HUGE_VAL;  // More than any limit.
+  }
 }
 
 }  // extern "C"

@@ -29,10 +29,10 @@ float* Scratch(int64_t floats) {
 LossSums Evaluate(const LossTask& task, const Executor& executor) {
   const Taps taps;
   const int64_t length = task.width * task.channels;
-  // Whole pixels, and more where their many channels need wide margins.
-  const int64_t wide =
-      std::max(kBlockColumns, 20 * task.channels) / task.channels *
-      task.channels;
+  // Whole pixels and whole vectors: only the last block of a row has lanes past
+  // its end, and there the mask is 0.
+  const int64_t whole = 16 * task.channels;
+  const int64_t wide = std::max<int64_t>(kBlockColumns / whole, 1) * whole;
   const int64_t across = (length + wide - 1) / wide;
   const int64_t down = (task.height + kBlockRows - 1) / kBlockRows;
   std::vector<LossSums> parts(across * down);

@@ -16,9 +16,9 @@ struct Columns {
 // Vectors may read and write so far past the end of a row.
 constexpr int64_t kSlack = 4 * kLanes;
 
-// What a block works with: a row of the two pictures and of the mask.
+// A row of the two pictures.
 struct Row {
-  float *x, *y, *mask;
+  float *x, *y;
 };
 
 // Which of the row's places are in the picture.
@@ -48,8 +48,7 @@ JAXGS_INLINE void ReadMask(const LossTask& task, int64_t y, Columns columns,
 
 // Reads row `y`, 0 outside of the picture and where the mask is 0.
 JAXGS_INLINE void Read(const LossTask& task, int64_t y, Columns columns,
-                       const Row& row) {
-  ReadMask(task, y, columns, row.mask);
+                       const float* mask, const Row& row) {
   const Columns inside = Inside(task, y, columns);
   const int64_t begin = inside.first, end = begin + inside.count;
   const int64_t from = y * task.width * task.channels + columns.first;
@@ -64,7 +63,7 @@ JAXGS_INLINE void Read(const LossTask& task, int64_t y, Columns columns,
   if (!task.mask) return;
   for (int64_t i = begin; i < end; ++i) {
     // What is masked may be NaN.
-    if (!(row.mask[i] > 0.0f)) row.x[i] = row.y[i] = 0.0f;
+    if (!(mask[i] > 0.0f)) row.x[i] = row.y[i] = 0.0f;
   }
 }
 
@@ -178,8 +177,12 @@ struct Block {
     };
     // Whole vectors, so that no row of a ring straddles cache lines.
     const int64_t inner = Round(columns.count + 2 * reach + kSlack);
-    const int64_t outer = inner + 2 * reach;
-    row = {take(outer), take(outer), take(outer)};
+    const int64_t outer = Round(inner + 2 * reach);
+    row = {take(outer), take(outer)};
+    for (Ring& ring : pixels) ring = {take(kWindow * outer), outer};
+    mask = take(outer);
+    // Without a mask all rows of the picture have the same.
+    if (!task.mask) ReadMask(task, 0, columns.Wider(2 * reach), mask);
     square = take(outer);
     product = take(outer);
     value = take(inner);
@@ -194,18 +197,25 @@ struct Block {
     return (count + kLanes - 1) / kLanes * kLanes;
   }
 
+  // The mask of row `y` of the picture, over columns wider by so many floats.
+  const float* Mask(const LossTask& task, int64_t y, int64_t wider) const {
+    if (!task.mask) return mask + 2 * reach - wider;
+    ReadMask(task, y, columns.Wider(wider), mask);
+    return mask;
+  }
+
   // Floats that the constructor takes, at most.
   static int64_t Size(int64_t columns, int64_t channels) {
     const int64_t outer =
-        columns + 4 * kReach * channels + kSlack + 2 * kLanes;
-    return outer * (5 + 1 + 4 * (kWindow + 1) + 3 + 3 * (kWindow + 1) + 1);
+        columns + 4 * kReach * channels + kSlack + 3 * kLanes;
+    return outer * (5 + 2 * (kWindow + 1) + 1 + 4 * (kWindow + 1) + 3 + 3 * (kWindow + 1) + 1);
   }
 
   Columns columns;
   int64_t reach;  // Of the window along a row, in floats.
   Row row;
-  float *square, *product, *value, *derivative[3], *gradient;
-  Ring moments[4], carried[3];
+  float *mask, *square, *product, *value, *derivative[3], *gradient;
+  Ring pixels[2], moments[4], carried[3];
 };
 
 // Windows row `y` of the four moments horizontally.
@@ -218,13 +228,15 @@ JAXGS_INLINE void EnterRow(const LossTask& task, const F* taps, int64_t y,
     }
     return;
   }
-  const Row& row = block.row;
-  Read(task, y, block.columns.Wider(2 * reach), row);
+  const Row row{block.pixels[0].Row(y), block.pixels[1].Row(y)};
+  const float* mask = block.Mask(task, y, 2 * reach);
+  Read(task, y, block.columns.Wider(2 * reach), mask, row);
+  for (int64_t i = 0; task.mask && i < inner + 2 * reach; i += kLanes) {
+    Store(Load(row.x + i) * Load(mask + i), row.x + i);
+    Store(Load(row.y + i) * Load(mask + i), row.y + i);
+  }
   for (int64_t i = 0; i < inner + 2 * reach; i += kLanes) {
-    const F mask = Load(row.mask + i);
-    const F a = Load(row.x + i) * mask, b = Load(row.y + i) * mask;
-    Store(a, row.x + i);
-    Store(b, row.y + i);
+    const F a = Load(row.x + i), b = Load(row.y + i);
     Store(Fma(a, a, b * b), block.square + i);
     Store(a * b, block.product + i);
   }
@@ -247,13 +259,13 @@ JAXGS_INLINE double CompareRow(const LossTask& task, const F* taps, int64_t y,
   const int64_t reach = block.reach, inner = block.columns.count + 2 * reach;
   const float* rows[4][kWindow];
   for (int m = 0; m < 4; ++m) block.moments[m].Around(y, rows[m]);
-  // The mask, 0 outside of the picture, where no SSIM counts.
-  ReadMask(task, y, block.columns.Wider(reach), block.row.mask);
+  // 0 outside of the picture, where no SSIM counts.
+  const float* masks = block.Mask(task, y, reach);
   for (int64_t i = 0; i < inner; i += kLanes) {
     const Ssim ssim =
         SsimOf(ConvolveDown(taps, rows[0], i), ConvolveDown(taps, rows[1], i),
                ConvolveDown(taps, rows[2], i), ConvolveDown(taps, rows[3], i));
-    const F mask = Load(block.row.mask + i);
+    const F mask = Load(masks + i);
     Store(ssim.value * mask, block.value + i);
     Store(ssim.by_mean * mask, block.derivative[0] + i);
     Store(ssim.by_square * mask, block.derivative[1] + i);
@@ -285,11 +297,18 @@ JAXGS_INLINE void LeaveRow(const LossTask& task, const F* taps, int64_t y,
   if (task.ssim) {
     for (int d = 0; d < 3; ++d) block.carried[d].Around(y, rows[d]);
   }
-  Read(task, y, block.columns, block.row);
+  const float* masks = block.Mask(task, y, 0);
+  Row row = block.row;
+  if (task.ssim && !task.mask) {  // As they came in, ten rows ago.
+    const int64_t margin = 2 * block.reach;
+    row = {block.pixels[0].Row(y) + margin, block.pixels[1].Row(y) + margin};
+  } else {
+    Read(task, y, block.columns, masks, row);
+  }
   F l1 = zero, l2 = zero;
   for (int64_t i = 0; i < count; i += kLanes) {
-    const F x = Load(block.row.x + i), target = Load(block.row.y + i);
-    const F mask = Load(block.row.mask + i), error = x - target;
+    const F x = Load(row.x + i), target = Load(row.y + i);
+    const F mask = Load(masks + i), error = x - target;
     const F sign = Select(Greater(error, zero), one, zero) -
                    Select(Greater(zero, error), one, zero);
     l1 = l1 + mask * (error * sign);

@@ -1,0 +1,63 @@
+"""What a command of `jaxgs` says: results on stdout, faults on stderr."""
+
+import json
+import math
+import os
+import sys
+from typing import NamedTuple
+
+from jaxgs import native
+from jaxgs.config import RasterSpec
+from jaxgs.decompress import uses_native
+
+
+class CliError(Exception):
+  """One clear line for the user; the exit code is 1."""
+
+
+class Report(NamedTuple):
+  """What a command says: as text, or with --json these facts.
+
+  Attributes:
+    text: For people.
+    facts: For programs.
+    code: The exit code of the command.
+  """
+
+  text: str
+  facts: dict
+  code: int = 0
+
+
+def check_backend(spec: RasterSpec, *, decode: bool) -> None:
+  """JAXGS_BACKEND may name what is not there or cannot draw this."""
+  try:
+    native.num_threads()
+    if not (decode and uses_native()):
+      from jaxgs.backends import resolve_backend
+
+      resolve_backend(spec)
+  except (ValueError, NotImplementedError) as error:
+    raise CliError(str(error)) from error
+
+
+def complain(command: str, message: str) -> None:
+  """Prints one line about a fault."""
+  # Names of files may hold bytes that are no text.
+  line = " ".join(message.split()).encode(errors="backslashreplace").decode()
+  print(f"jaxgs {command}: error: {line}", file=sys.stderr)
+
+
+def show(report: Report, as_json: bool) -> None:
+  """Prints a result."""
+  text = report.text
+  if as_json:
+    # JSON has no infinity: the PSNR of identical pictures is null.
+    facts = {k: None if v == math.inf else v for k, v in report.facts.items()}
+    text = json.dumps(facts, allow_nan=False)
+  text = text.encode(errors="backslashreplace").decode()
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # The reader left, as in `| head -0`; Python would complain at its exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

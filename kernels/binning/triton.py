@@ -1,0 +1,109 @@
+"""Lists of splats per tile in Triton, for NVIDIA GPUs."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxgs.kernels import triton_call
+from jaxgs.kernels.tiles import num_tiles
+
+from jaxgs.config import RasterSpec
+from jaxgs.types import Splats, TileBins
+
+# Splats per program, candidates at once, programs that share the splats.
+_SHARE = (32, 128, 4)
+# Tiles per program where counts are added up, pairs per program where lists
+# are filled.
+_SUMMED, _FILLED = 1024, 256
+
+
+@functools.cache
+def _bin(spec: RasterSpec, size: tuple[int, int]):
+  """`bin_splats` over arrays with a leading axis B."""
+  rows, cols = num_tiles(*size, spec.tile)
+  tiles, pairs = rows * cols, spec.max_pairs
+  # One buffer, so that one call fills it with zeros: see `count_kernel`.
+  num_counters = (tiles + 5) // 2 * 2
+
+  def function(mean, conic, log_weight):
+    from jaxgs.kernels.binning import triton_kernels
+
+    batch, num_gaussians = log_weight.shape
+    integers = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
+    grid = (math.ceil(num_gaussians / _SHARE[0]), batch, _SHARE[2])
+    counters, unsorted_pairs = triton_call.call(
+      triton_kernels.count_kernel,
+      mean,
+      conic,
+      log_weight,
+      out=(integers((batch, num_counters)), integers((batch, 3, pairs))),
+      zeroed=1,
+      grid=grid,
+      N=num_gaussians,
+      P=pairs,
+      M=num_counters,
+      COLS=cols,
+      H=size[0],
+      W=size[1],
+      TILE=spec.tile,
+      CUTOFF=spec.cutoff,
+      S=_SHARE[0],
+      J=_SHARE[1],
+      Z=_SHARE[2],
+    )
+    starts, dropped = triton_call.call(
+      triton_kernels.starts_kernel,
+      counters,
+      out=(integers((batch, tiles + 1)), integers((batch,))),
+      grid=(math.ceil(tiles / _SUMMED), batch),
+      T=tiles,
+      P=pairs,
+      M=num_counters,
+      BLOCK=_SUMMED,
+    )
+    (unordered,) = triton_call.call(
+      triton_kernels.fill_kernel,
+      counters,
+      unsorted_pairs,
+      starts,
+      out=(integers((batch, pairs)),),
+      grid=(math.ceil(pairs / _FILLED), batch),
+      T=tiles,
+      P=pairs,
+      M=num_counters,
+      BLOCK=_FILLED,
+    )
+    (ids,) = triton_call.call(
+      triton_kernels.order_kernel,
+      starts,
+      unordered,
+      out=(integers((batch, pairs)),),
+      grid=(tiles, batch),
+      num_warps=1,
+      T=tiles,
+      P=pairs,
+      S=32,
+    )
+    return ids, starts, dropped
+
+  return triton_call.fold_batches(function)
+
+
+def bin_splats(
+  spec: RasterSpec, size: tuple[int, int], splats: Splats
+) -> TileBins:
+  """See `jaxgs.kernels`.
+
+  Args:
+    spec: Uses `tile`, `cutoff` and `max_pairs`, which is P.
+    size: (height, width), px.
+    splats: N splats.
+
+  Returns:
+    TileBins. `dropped` counts boxes, as there must be room for the box of each
+    splat in the backward pass. Behind the last list the ids hold anything.
+  """
+  arrays = (splats.mean, splats.conic, splats.log_weight)
+  bins = _bin(spec, size)(*(jnp.asarray(x)[None] for x in arrays))
+  return TileBins(*(x[0] for x in bins))

@@ -1,0 +1,256 @@
+"""Rasteriser in Triton, for NVIDIA GPUs of compute capability 8.0 and more.
+
+The forward pass finds the K-th largest weight of each pixel and blends what
+is not smaller. The backward pass takes one splat per lane, so that the sums
+over a tile's pixels stay in registers; it writes one row per tile-splat pair,
+and a last kernel adds up the rows of each splat. Nothing is added atomically:
+the same input gives the same bits.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxgs.kernels import triton_call
+from jaxgs.kernels.tiles import num_tiles
+
+from jaxgs.config import RasterSpec
+from jaxgs.types import Splats, TileBins
+
+_LOG2_E = math.log2(math.e)
+
+# Up to here the K + 1 largest weights stay sorted in registers; beyond, they
+# are searched in passes over the list.
+_MOST_SORTED = 16
+# Pixels per lane of the forward pass: loads of a splat serve all of them.
+_PIXELS_PER_LANE = 2
+# Programs that share a tile's list in the backward pass.
+_SPLIT = 1
+# Rows of a splat that are added up at once.
+_GATHERED = 64
+
+
+class Residuals(NamedTuple):
+  """What the backward pass needs, by tile, Q px per tile.
+
+  Attributes:
+    table: (N, R), the splats, see `triton_kernels`.
+    rows: (N,) int32, where each splat's gradients go.
+    image: (H, W, C), what was drawn.
+    threshold: (T, Q), what is larger was blended.
+    place: (T, Q) int32, of what is equal that up to this place in the list;
+      only written where
+    ties: (T,) int32, is not 0.
+    inverse: (T, Q), 1 / (sum of the blended weights + epsilon).
+  """
+
+  table: jax.Array
+  rows: jax.Array
+  image: jax.Array
+  threshold: jax.Array
+  place: jax.Array
+  ties: jax.Array
+  inverse: jax.Array
+
+
+def check(spec: RasterSpec, platform: str) -> None:
+  """Raises NotImplementedError with the reason if this cannot serve.
+
+  Args:
+    spec: What is to be drawn.
+    platform: "cpu", "gpu" or "tpu".
+  """
+  reason = triton_call.refusal(platform)
+  if reason is None and spec.tile == 4:
+    reason = "tiles of 4x4 px are smaller than a warp"
+  if reason is not None:
+    raise NotImplementedError(f"backend triton: {reason}")
+
+
+def _constants(spec: RasterSpec, size, splats, ids, starts) -> dict:
+  """The constexprs that forward and backward share."""
+  norm = spec.blend == "norm"
+  return dict(
+    N=splats.mean.shape[1],
+    P=ids.shape[1],
+    T=starts.shape[1] - 1,
+    COLS=num_tiles(*size, spec.tile)[1],
+    H=size[0],
+    W=size[1],
+    C=splats.feature.shape[2],
+    R=_row_size(splats.feature.shape[2]),
+    TILE=spec.tile,
+    K=spec.top_k if norm else 0,
+    NORM=norm,
+    LIMIT=-spec.cutoff * _LOG2_E,
+    EDGE=math.exp(-spec.cutoff) if spec.edge == "smooth" else 0.0,
+  )
+
+
+def _sort_size(top_k: int) -> int:
+  """Places of the network that sorts K + 1 weights; 0: too many to sort."""
+  return 1 << top_k.bit_length() if top_k <= _MOST_SORTED else 0
+
+
+def _row_size(channels: int) -> int:
+  """Floats per splat in its row of the table: whole 16 bytes."""
+  return -(-(6 + channels) // 4) * 4
+
+
+def _float(*shape: int) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _int(*shape: int) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+@functools.cache
+def _forward(spec: RasterSpec, size: tuple[int, int]):
+  """`forward` over arrays with a leading axis B."""
+
+  def function(mean, conic, log_weight, feature, ids, starts):
+    from jaxgs.kernels.rasterize.triton_forward import forward_kernel
+    from jaxgs.kernels.rasterize.triton_table import table_kernel
+
+    splats = Splats(mean, conic, log_weight, feature)
+    constants = _constants(spec, size, splats, ids, starts)
+    batch, tiles, pixels = mean.shape[0], constants["T"], spec.tile**2
+    num_gaussians = constants["N"]
+    shared = {k: constants[k] for k in ("N", "C", "R", "H", "W", "TILE")}
+    _, rows, table = triton_call.call(
+      table_kernel,
+      *splats,
+      out=(
+        _int(batch),
+        _int(batch, num_gaussians),
+        _float(batch, num_gaussians, constants["R"]),
+      ),
+      zeroed=1,
+      grid=(math.ceil(num_gaussians / 128), batch),
+      CUTOFF=spec.cutoff,
+      S=128,
+      **shared,
+    )
+    drawn = triton_call.call(
+      forward_kernel,
+      table,
+      ids,
+      starts,
+      out=(
+        _float(batch, *size, constants["C"]),
+        _float(batch, tiles, pixels),
+        _int(batch, tiles, pixels),
+        _int(batch, tiles),
+        _float(batch, tiles, pixels),
+      ),
+      grid=(tiles, batch),
+      num_warps=max(1, pixels // (32 * _PIXELS_PER_LANE)),
+      SORT_SIZE=_sort_size(constants["K"]),
+      EPSILON=spec.epsilon,
+      **constants,
+    )
+    return table, rows, *drawn
+
+  return triton_call.fold_batches(function)
+
+
+@functools.cache
+def _backward(spec: RasterSpec, size: tuple[int, int]):
+  """`backward` over arrays with a leading axis B."""
+
+  def function(mean, conic, log_weight, feature, ids, starts, *saved):
+    from jaxgs.kernels.rasterize import triton_backward
+
+    splats = Splats(mean, conic, log_weight, feature)
+    table, rows, *saved = saved
+    constants = _constants(spec, size, splats, ids, starts)
+    num_gaussians, channels = constants["N"], constants["C"]
+    batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
+    scratch = (batch, tiles, _SPLIT, spec.tile, channels + 1, spec.tile)
+    written, pairs, _ = triton_call.call(
+      triton_backward.backward_kernel,
+      table,
+      *splats[:3],
+      ids,
+      starts,
+      *saved,
+      rows,
+      out=(
+        jax.ShapeDtypeStruct((batch, most), jnp.int8),
+        _float(batch, most, 6 + channels),
+        _float(*scratch),
+      ),
+      zeroed=1,
+      grid=(tiles, batch, _SPLIT),
+      num_warps=1,
+      CUTOFF=spec.cutoff,
+      S=32,
+      SPLIT=_SPLIT,
+      **constants,
+    )
+    shared = {k: constants[k] for k in ("N", "P", "H", "W", "C", "TILE")}
+    return triton_call.call(
+      triton_backward.gather_kernel,
+      *splats[:3],
+      rows,
+      written,
+      pairs,
+      out=(
+        _float(batch, num_gaussians, 2),
+        _float(batch, num_gaussians, 3),
+        _float(batch, num_gaussians),
+        _float(batch, num_gaussians, channels),
+      ),
+      grid=(num_gaussians, batch),
+      num_warps=1,
+      CUTOFF=spec.cutoff,
+      J=_GATHERED,
+      **shared,
+    )
+
+  return triton_call.fold_batches(function)
+
+
+def _with_batch(arrays):
+  return [jnp.asarray(x)[None] for x in arrays]
+
+
+def forward(
+  spec: RasterSpec, size: tuple[int, int], splats: Splats, bins: TileBins
+):
+  """See `jaxgs.kernels`.
+
+  Returns:
+    (H, W, C) float32 image, Residuals.
+  """
+  arrays = _with_batch((*splats, bins.ids, bins.starts))
+  residuals = Residuals(*(x[0] for x in _forward(spec, size)(*arrays)))
+  return residuals.image, residuals
+
+
+def backward(
+  spec: RasterSpec,
+  size: tuple[int, int],
+  splats: Splats,
+  bins: TileBins,
+  residuals: Residuals,
+  cotangent: jax.Array,
+) -> Splats:
+  """See `jaxgs.kernels`.
+
+  Args:
+    spec: As in `forward`.
+    size: (height, width).
+    splats: As in `forward`.
+    bins: As in `forward`.
+    residuals: From `forward`.
+    cotangent: (H, W, C).
+
+  Returns:
+    Gradient with respect to each field of the splats.
+  """
+  arrays = _with_batch((*splats, bins.ids, bins.starts, *residuals, cotangent))
+  return Splats(*(x[0] for x in _backward(spec, size)(*arrays)))

@@ -1,0 +1,112 @@
+"""What the Triton kernels of the rasteriser share.
+
+A splat comes as a row of a table of 16-byte pieces: centre (x, y), conic
+(a, b, c) and log-weight, scaled so that the base-2 logarithm of its weight is
+log_weight + a dx^2 + b dx dy + c dy^2; then its features.
+
+Only imported once a kernel is needed: this needs the package triton.
+"""
+
+# Triton unpacks no tuples: they are added.
+# ruff: noqa: RUF005
+
+import triton
+import triton.language as tl
+from jaxgs.kernels import triton_call
+
+if triton_call.interpreted():
+
+  @triton.jit
+  def exp2(x):
+    """2^x."""
+    return tl.exp2(x)
+
+  @triton.jit
+  def load4(pointer):
+    """Four floats from a 16-byte boundary on."""
+    return (
+      tl.load(pointer),
+      tl.load(pointer + 1),
+      tl.load(pointer + 2),
+      tl.load(pointer + 3),
+    )
+
+  @triton.jit
+  def load2(pointer):
+    """Two floats from an 8-byte boundary on."""
+    return tl.load(pointer), tl.load(pointer + 1)
+
+else:
+
+  @triton.jit
+  def exp2(x):
+    """2^x, 0 for what would be denormal: tl.exp2 spends a third on them."""
+    return tl.inline_asm_elementwise(
+      "ex2.approx.ftz.f32 $0, $1;",
+      "=f,f",
+      [x],
+      dtype=tl.float32,
+      is_pure=True,
+      pack=1,
+    )
+
+  @triton.jit
+  def load4(pointer):
+    """Four floats from a 16-byte boundary on, in one instruction."""
+    return tl.inline_asm_elementwise(
+      "ld.global.nc.v4.f32 {$0, $1, $2, $3}, [$4];",
+      "=f,=f,=f,=f,l",
+      [pointer.to(tl.int64)],
+      dtype=(tl.float32, tl.float32, tl.float32, tl.float32),
+      is_pure=True,
+      pack=1,
+    )
+
+  @triton.jit
+  def load2(pointer):
+    """Two floats from an 8-byte boundary on, in one instruction."""
+    return tl.inline_asm_elementwise(
+      "ld.global.nc.v2.f32 {$0, $1}, [$2];",
+      "=f,=f,l",
+      [pointer.to(tl.int64)],
+      dtype=(tl.float32, tl.float32),
+      is_pure=True,
+      pack=1,
+    )
+
+
+@triton.jit
+def filled(value, count: tl.constexpr):
+  """A tuple of `count` times the value."""
+  values = (value,)
+  for _ in tl.static_range(1, count):
+    values = values + (value,)
+  return values
+
+
+@triton.jit
+def load_row(row, COUNT: tl.constexpr):
+  """The first COUNT floats of a splat's row, at least 6, and no more.
+
+  All lanes get the same: what is loaded is what the cache has to hand out 32
+  times.
+  """
+  values = load4(row)
+  for k in tl.static_range(4, COUNT - 3, 4):
+    values = values + load4(row + k)
+  if COUNT % 4 >= 2:
+    values = values + load2(row + COUNT // 4 * 4)
+  if COUNT % 2 == 1:
+    values = values + (tl.load(row + COUNT - 1),)
+  return values
+
+
+@triton.jit
+def log2_weight(a_dx2, b_dx, c, dy, log_weight):
+  """log_weight + a dx^2 (given as a sum), + b dx dy + c dy^2, a peak at most.
+
+  Every kernel must get the same bits here, or a weight that equals the
+  threshold would be blended in one and not in the other. So additions are
+  fused with multiplications by hand, and none is left to the compiler.
+  """
+  return tl.minimum(tl.fma(dy, tl.fma(c, dy, b_dx), a_dx2), log_weight)

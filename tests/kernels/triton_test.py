@@ -1,0 +1,273 @@
+"""The backend in Triton: on a GPU in full, elsewhere what can be had.
+
+Without a GPU the kernels are compiled to PTX, and their arithmetic runs in
+Triton's interpreter. One command runs only these tests on a GPU:
+
+  python -m pytest -n 0 tests/kernels/triton_test.py
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxgs.kernels import load, triton_call
+from jaxgs.kernels.binning import triton as triton_binning
+from jaxgs.kernels.rasterize import triton as triton_rasterize
+
+from jaxgs.binning import bin_splats
+from jaxgs.config import RasterSpec
+from jaxgs.project import project
+from jaxgs.types import Splats
+from tests.kernels.rasterize_test_base import SPECS, RasterizeTestBase
+from tests.kernels.scenes import circle, random_gaussians
+
+ROOT = pathlib.Path(__file__).parents[2]
+REFUSAL = triton_call.refusal(jax.default_backend())
+needs_kernels = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
+
+
+@needs_kernels
+class TestTriton(RasterizeTestBase):
+  backend = "triton"
+
+
+def scene(seed, n, size, **changes):
+  gaussians = random_gaussians(
+    seed, n=n, height=size[0], width=size[1], **changes
+  )
+  return project(jax.tree.map(jnp.asarray, gaussians))
+
+
+def assert_same_lists(got, want):
+  """Equal lists; `got` may have room for more."""
+  np.testing.assert_array_equal(got.starts, want.starts)
+  length = int(want.starts[-1])
+  np.testing.assert_array_equal(got.ids[:length], want.ids[:length])
+
+
+def check_against_reference(name, size, n, tile, channels=3):
+  """Lists, picture and gradients of a scene."""
+  spec = dataclasses.replace(SPECS[name], tile=tile, max_pairs=2048)
+  splats = scene(0, n, size, channels=channels)
+  bins = triton_binning.bin_splats(spec, size, splats)
+  want = load("xla", "binning").bin_splats(spec, size, splats)
+  if SPECS[name].edge == "smooth":
+    # A sharp edge may be rounded across a tile's border: neither is wrong.
+    assert_same_lists(bins, want)
+  image, residuals = triton_rasterize.forward(spec, size, splats, bins)
+  draw = load("reference").draw
+  cotangent = np.random.default_rng(1).normal(size=image.shape)
+  cotangent = cotangent.astype(np.float32)
+  got = triton_rasterize.backward(
+    spec, size, splats, bins, residuals, jnp.asarray(cotangent)
+  )
+  with jax.enable_x64(True):
+    wide = Splats(*(np.float64(x) for x in splats))
+    want, vjp = jax.vjp(lambda s: draw(spec, size, s), wide)
+    gradients = vjp(np.float64(cotangent))[0]
+  np.testing.assert_allclose(image, want, atol=2e-5, rtol=1e-4)
+  for field, a, b in zip(got._fields, got, gradients, strict=True):
+    error = np.linalg.norm(np.float64(a) - b) / np.linalg.norm(b)
+    assert error < 1e-4, (field, error)
+
+
+@needs_kernels
+def test_lists_are_cut_where_there_is_no_room():
+  splats = scene(2, 50, (40, 40))
+  spec = RasterSpec(backend="triton", max_pairs=64, tile=16)
+  bins = bin_splats(splats, height=40, width=40, spec=spec)
+  assert bins.dropped > 0
+  starts = np.asarray(bins.starts)
+  assert (np.diff(starts) >= 0).all()
+  assert starts[-1] <= 64
+
+
+@needs_kernels
+def test_equal_weights_among_many():
+  # 20 equal splats: those blended are the first of the list, also backward.
+  spec = RasterSpec(backend="triton", top_k=3, max_pairs=1024, tile=8)
+  features = np.arange(20, dtype=np.float32)
+  many = [circle(4.0, 4.0, 3.0, feature=(f,)) for f in features]
+  splats = jax.tree.map(lambda *x: jnp.concatenate(x), *many)
+  bins = triton_binning.bin_splats(spec, (8, 8), splats)
+  image, residuals = triton_rasterize.forward(spec, (8, 8), splats, bins)
+  np.testing.assert_allclose(image[3, 3], 1.0, rtol=1e-3)
+  gradient = triton_rasterize.backward(
+    spec, (8, 8), splats, bins, residuals, jnp.ones_like(image)
+  )
+  assert (np.asarray(gradient.feature)[:3] > 0).all()
+  np.testing.assert_array_equal(gradient.feature[3:], 0.0)
+  np.testing.assert_array_equal(gradient.conic[3:], 0.0)
+
+
+@needs_kernels
+def test_the_same_bits_every_time():
+  size, spec = (
+    (64, 80),
+    RasterSpec(backend="triton", max_pairs=1 << 14, tile=16),
+  )
+  splats = scene(3, 400, size)
+
+  @jax.jit
+  def gradient(splats):
+    bins = bin_splats(splats, height=64, width=80, spec=spec)
+    image, residuals = triton_rasterize.forward(spec, size, splats, bins)
+    return triton_rasterize.backward(
+      spec, size, splats, bins, residuals, jnp.cos(image)
+    )
+
+  first = gradient(splats)
+  for _ in range(5):
+    jax.tree.map(np.testing.assert_array_equal, gradient(splats), first)
+
+
+def check_loss(size, channels, masked):
+  """Value and gradients of the loss against xla."""
+  rng = np.random.default_rng(0)
+  target = rng.random((*size, channels)).astype(np.float32)
+  noise = rng.normal(0, 0.2, target.shape).astype(np.float32)
+  rendered, mask = target + noise, None
+  if masked:
+    mask = np.ones(size, np.float32)
+    mask[:2] = 0.5
+    mask[size[0] // 2 :, size[1] // 2 :] = 0.0
+    rendered[-1, -1] = np.nan
+  results = []
+  for backend in ("triton", "xla"):
+    function = functools.partial(
+      load(backend, "loss").image_loss, mask=mask, l1=0.8, l2=0.5, ssim=0.2
+    )
+    results.append(
+      jax.value_and_grad(function, argnums=(0, 1), has_aux=True)(
+        jnp.asarray(rendered), jnp.asarray(target)
+      )
+    )
+  (got, got_gradients), (want, want_gradients) = results
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+  for a, b in zip(got_gradients, want_gradients, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * np.abs(b).max())
+
+
+@needs_kernels
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+  ("size", "channels"), [((1, 1), 1), ((40, 33), 3), ((16, 64), 8)]
+)
+def test_loss(size, channels, masked):
+  if size == (1, 1) and masked:
+    pytest.skip("nothing is left of it")
+  check_loss(size, channels, masked)
+
+
+@needs_kernels
+def test_loss_of_a_batch():
+  rng = np.random.default_rng(0)
+  pairs = rng.random((2, 2, 3, 20, 24, 3)).astype(np.float32)
+  losses = [
+    jax.vmap(
+      jax.vmap(
+        functools.partial(
+          load(backend, "loss").image_loss, mask=None, l1=0.0, l2=0.0, ssim=1.0
+        )
+      )
+    )(*pairs)
+    for backend in ("triton", "xla")
+  ]
+  np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def has_cuda_plugin() -> bool:
+  try:
+    import jax_triton  # noqa: F401
+  except ImportError:
+    return False
+  return True
+
+
+@pytest.mark.skipif(
+  not has_cuda_plugin(),
+  reason="jax-triton or the CUDA plugin of jax is not installed",
+)
+@pytest.mark.skipif(triton_call.interpreted(), reason="nothing is compiled")
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+  ("name", "channels", "tile"),
+  [("norm", 3, 8), ("norm_k40", 1, 16), ("sum", 13, 32)],
+)
+def test_compiles_without_a_gpu(capability, name, channels, tile):
+  spec = dataclasses.replace(SPECS[name], tile=tile, max_pairs=4096)
+  size, n = (33, 41), 60
+
+  def array(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+  def step(splats, cotangent):
+    bins = triton_binning.bin_splats(spec, size, splats)
+    image, residuals = triton_rasterize.forward(spec, size, splats, bins)
+    loss = load("triton", "loss").image_loss
+    slope = jax.grad(
+      lambda x: loss(x, cotangent, None, l1=1.0, l2=0.0, ssim=0.1)[0]
+    )(image)
+    return image, triton_rasterize.backward(
+      spec, size, splats, bins, residuals, slope
+    )
+
+  splats = Splats(array(n, 2), array(n, 3), array(n), array(n, channels))
+  with triton_call.compiling_for(capability):
+    traced = jax.jit(step).trace(splats, array(*size, channels))
+    lowered = traced.lower(lowering_platforms=("cuda",)).as_text()
+  # Four kernels make the lists, two draw, two compare, two differentiate.
+  assert lowered.count("custom_call @triton_kernel_call") >= 10
+
+
+# Small scenes: the interpreter takes a fraction of a millisecond per operation.
+INTERPRETED = """
+from tests.kernels import triton_test as t
+t.check_against_reference("norm", (9, 10), 16, 8)
+t.check_against_reference("norm_k40", (5, 6), 50, 8, channels=1)
+t.check_against_reference("sum_sharp", (6, 8), 8, 16, channels=5)
+t.test_equal_weights_among_many()
+t.check_loss((7, 9), 1, True)
+"""
+
+
+@pytest.mark.skipif(triton_call.interpreted(), reason="runs in a subprocess")
+@pytest.mark.skipif(
+  triton_call.interpreter_refusal() is not None,
+  reason=str(triton_call.interpreter_refusal()),
+)
+def test_arithmetic_in_the_interpreter():
+  environment = os.environ | {
+    "TRITON_INTERPRET": "1",
+    "JAX_PLATFORMS": "cpu",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+  }
+  out = subprocess.run(
+    [sys.executable, "-c", INTERPRETED],
+    cwd=ROOT,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert out.returncode == 0, out.stderr[-4000:]
+
+
+@needs_kernels
+@pytest.mark.parametrize("tile", [8, 16, 32])
+@pytest.mark.parametrize("name", SPECS)
+def test_against_the_reference(name, tile):
+  check_against_reference(name, (33, 41), 120, tile)
+
+
+@needs_kernels
+@pytest.mark.parametrize("channels", [1, 2, 4, 8, 16, 33])
+def test_many_channels(channels):
+  check_against_reference("norm", (24, 24), 60, 8, channels)
