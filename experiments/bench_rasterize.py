@@ -77,21 +77,26 @@ def table(rows: list[dict]) -> str:
 
 
 def plot(by_number: list[dict], by_size: list[dict], path: str) -> None:
-  """Draws the step's time against N and against the pixels."""
+  """Draws the step's time against N and against the size, as a PNG."""
   import matplotlib.pyplot as plt  # An extra of the experiments.
 
   figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-  panels = ((by_number, "Gaussians"), (by_size, "pairs of tile and splat"))
-  for axis, (rows, label) in zip(axes, panels, strict=True):
-    key = "num_gaussians" if label == "Gaussians" else "pairs"
-    for program in ("forward", "forward + backward", "step"):
-      points = [(r[key], r["ms"]) for r in rows if r["program"] == program]
-      axis.loglog(*zip(*points, strict=True), "o-", label=program)
-    axis.set(xlabel=label, ylabel="ms")
+  panels = (
+    (by_number, "num_gaussians", f"Gaussians, {by_number[0]['size']}"),
+    (by_size, "size", "size, at one density of Gaussians"),
+  )
+  for axis, (rows, key, label) in zip(axes, panels, strict=True):
+    steps = [row for row in rows if row["program"] == "step"]
+    # Each scene has twice or four times the Gaussians of the one before.
+    places = [row["num_gaussians"] for row in steps]
+    axis.loglog(places, [row["ms"] for row in steps], "o-")
+    axis.set(
+      xlabel=label, ylabel="ms per step", ylim=(steps[0]["ms"] / 3, None)
+    )
+    axis.set_xticks(places, [str(row[key]) for row in steps])
+    axis.set_xticks([], minor=True)
     axis.grid(True, which="both", alpha=0.3)
-  axes[0].legend()
-  axes[0].set_title(by_number[0]["size"])
-  axes[1].set_title(f"{by_size[0]['size']} to {by_size[-1]['size']}")
+  figure.suptitle(f"backend {by_number[0]['backend']}")
   figure.savefig(path, dpi=120)
 
 

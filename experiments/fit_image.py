@@ -19,6 +19,7 @@ from jaxgs.checkpoint import (
   fit_with_checkpoints,
   load_checkpoint,
 )
+from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, config_from_dict
 from jaxgs.io import read_image
@@ -83,6 +84,7 @@ def run(settings: Mapping, image: str, path: pathlib.Path) -> dict:
 
 def main() -> None:
   """Runs with the flags."""
+  use_compilation_cache()
   settings = _CONFIG.value.to_dict()
   line = run(settings, _IMAGE.value, pathlib.Path(_WORKDIR.value))
   logging.info("%s", ", ".join(f"{k} {v:.6g}" for k, v in line.items()))

@@ -155,6 +155,7 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
   """The file, of the size or quality that is asked for."""
   import jax
 
+  from jaxgs.compilation_cache import use_compilation_cache
   from jaxgs.compress import compress
   from jaxgs.rate_control import (
     TargetError,
@@ -162,6 +163,7 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
     compress_to_size,
   )
 
+  use_compilation_cache()
   bar, report = _progress(config, args.json)
   options = {
     "key": jax.random.key(args.seed),

@@ -21,6 +21,7 @@ import numpy as np
 import tqdm
 
 from jaxgs import codec, native
+from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
 from jaxgs.decompress import decompress
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> Report:
   tasks = _tasks(args.input, args.output)
   steps = _config_of(args, 1).fit.num_steps
   check_backend(_config_of(args, 1).fit.raster, decode=False)
+  use_compilation_cache()
   began = time.perf_counter()
   # disable=None: only where stderr is a terminal.
   quiet = True if args.json else None

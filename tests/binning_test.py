@@ -7,18 +7,22 @@ import pytest
 from jaxgs.kernels import load
 from jaxgs.kernels.tiles import num_tiles
 
-from jaxgs import native
+from jaxgs import kernels
 from jaxgs.binning import bin_splats, count_pairs
 from jaxgs.config import RasterSpec
 from jaxgs.project import project
 from tests.kernels.scenes import random_gaussians
 
 
-@pytest.fixture(params=["cpu", "xla"])
+@pytest.fixture(params=["cpu", "triton", "xla"])
 def spec(request):
-  if request.param == "cpu" and native.library() is None:
-    pytest.skip(native.reason())
-  return RasterSpec(max_pairs=4096, backend=request.param)
+  # Tiles of one size, so that the tests can tell which is which.
+  spec = RasterSpec(max_pairs=4096, backend=request.param, tile=16)
+  try:
+    kernels.choose(request.param, spec, jax.default_backend())
+  except NotImplementedError as error:
+    pytest.skip(str(error))
+  return spec
 
 
 def pairs_of(bins):

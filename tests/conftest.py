@@ -1,6 +1,7 @@
 """Strictness for every test, and less time in the compiler."""
 
 import os
+import tempfile
 
 # Most of the time goes into compiling programs that then run for milliseconds:
 # without LLVM's optimisations the suite takes a quarter less. Before jax is
@@ -8,6 +9,11 @@ import os
 os.environ["XLA_FLAGS"] = " ".join(
   [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]
 )
+
+# Programs keep what they compile in the user's cache: not those of tests.
+if "JAXGS_TEST_CACHE" not in os.environ:  # The workers inherit it.
+  _cache = tempfile.TemporaryDirectory()
+  os.environ["JAXGS_TEST_CACHE"] = os.environ["XDG_CACHE_HOME"] = _cache.name
 
 import jax
 

@@ -3,16 +3,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgs import native
+from jaxgs import kernels
 from jaxgs.backends import use_backend
+from jaxgs.config import RasterSpec
 from jaxgs.losses import image_loss, image_loss_and_mse
 from jaxgs.metrics import ssim_map
 
 
-@pytest.fixture(autouse=True, params=["cpu", "xla"])
+@pytest.fixture(autouse=True, params=["cpu", "triton", "xla"])
 def backend(request):
-  if request.param == "cpu" and native.library() is None:
-    pytest.skip(native.reason())
+  try:
+    kernels.choose(request.param, RasterSpec(), jax.default_backend())
+  except NotImplementedError as error:
+    pytest.skip(str(error))
   with use_backend(request.param):
     yield request.param
 
