@@ -13,6 +13,7 @@ import pytest
 from jaxgs.kernels import load
 
 from jaxgs import native
+from jaxgs.backends import resolve_backend
 from jaxgs.binning import bin_splats
 from jaxgs.config import RasterSpec
 from jaxgs.losses import image_loss
@@ -389,11 +390,11 @@ def test_lists_that_are_none_are_refused(change):
   bad, good = bins_of(ids, change(starts)), bins_of(ids, starts)
   with pytest.raises(REFUSED, match="starts must ascend"):
     draw(SPEC, size, splats, bad).block_until_ready()
-  cpu = load("cpu")
-  image, residuals = cpu.forward(SPEC, size, splats, good)
+  cpu, spec = load("cpu"), resolve_backend(SPEC)
+  image, residuals = cpu.forward(spec, size, splats, good)
   with pytest.raises(REFUSED, match="starts must ascend"):
     jax.block_until_ready(
-      cpu.backward(SPEC, size, splats, bad, residuals, image)
+      cpu.backward(spec, size, splats, bad, residuals, image)
     )
 
 

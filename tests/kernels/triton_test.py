@@ -74,6 +74,7 @@ def check_against_reference(name, size, n, tile, channels=3):
     gradients = vjp(np.float64(cotangent))[0]
   np.testing.assert_allclose(image, want, atol=2e-5, rtol=1e-4)
   for field, a, b in zip(got._fields, got, gradients, strict=True):
+    b = np.asarray(b)
     error = np.linalg.norm(np.float64(a) - b) / np.linalg.norm(b)
     assert error < 1e-4, (field, error)
 
