@@ -17,7 +17,7 @@
 namespace jaxgs {
 namespace {
 
-#define JAXGS_KERNEL "../rasterize/cpu_tile.h"
+#define JAXGS_KERNEL "../rasterize/cpu_kernel.h"
 #include "../native/foreach_isa.h"
 
 // Calls work(picture, first tile, last tile) for all tiles of all pictures.
