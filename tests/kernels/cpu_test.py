@@ -24,7 +24,8 @@ from tests.kernels.rasterize_test_base import RasterizeTestBase
 from tests.kernels.scenes import circle, random_gaussians
 
 pytestmark = pytest.mark.skipif(
-  native.library() is None, reason=native.reason()
+  native.library() is None or jax.default_backend() != "cpu",
+  reason=native.reason() or "draws on a CPU only",
 )
 
 SPEC = RasterSpec(backend="cpu", max_pairs=1 << 14)
