@@ -224,3 +224,21 @@ def test_bad_arguments():
     FitConfig(decay_to=1.5)
   with pytest.raises(ValueError, match="method must be"):
     jaxgs.init_gaussians(key(), image, 10, method="best")
+
+
+def test_a_lattice_that_is_not_in_force_changes_nothing():
+  # Images of one program begin to settle at steps of their own.
+  image = blobs(0)
+  state = init_fit(key(), image, SMALL)
+  lattice = device_lattice(lattice_of(QuantConfig(), 3, "none"))
+  free = fit_chunk(state, image, SMALL, num_steps=3)
+  waiting = fit_chunk(
+    state,
+    image,
+    SMALL,
+    lattice=lattice,
+    settling=jnp.bool(False),
+    num_steps=3,
+  )
+  for a, b in zip(free.gaussians, waiting.gaussians, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-3)
