@@ -230,6 +230,9 @@ def test_a_lattice_that_is_not_in_force_changes_nothing():
   # Images of one program begin to settle at steps of their own.
   image = blobs(0)
   state = init_fit(key(), image, SMALL)
+  # Round splats have no gradient in angle, and Adam makes steps of its noise.
+  long = state.gaussians.log_scale.at[:, 0].add(0.6)
+  state = state._replace(gaussians=state.gaussians._replace(log_scale=long))
   lattice = device_lattice(lattice_of(QuantConfig(), 3, "none"))
   free = fit_chunk(state, image, SMALL, num_steps=3)
   waiting = fit_chunk(
@@ -241,4 +244,4 @@ def test_a_lattice_that_is_not_in_force_changes_nothing():
     num_steps=3,
   )
   for a, b in zip(free.gaussians, waiting.gaussians, strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-3)
+    np.testing.assert_allclose(a, b, atol=1e-4)
