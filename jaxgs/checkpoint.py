@@ -18,7 +18,7 @@ from jaxgs.io import write_atomic
 from jaxgs.state import FitState, init_fit
 
 # Raised when a reader of the old files would misunderstand the new ones.
-_VERSION = 1
+_VERSION = 2
 
 
 class Checkpoint(NamedTuple):
@@ -27,7 +27,7 @@ class Checkpoint(NamedTuple):
   Attributes:
     state: Of the fit.
     lattice: The steps it is quantised with; None while they are not measured
-      yet (see `QuantConfig.bits`).
+      yet (see `QuantConfig.measured`).
   """
 
   state: FitState
@@ -78,7 +78,7 @@ def save_checkpoint(
   arrays = {name: _plain(leaf) for name, leaf in _named_leaves(state)}
   if lattice is not None:
     arrays["lattice"] = np.array(
-      [*lattice[:-1], *lattice.feature_step], np.int64
+      [*_scalars(lattice), *lattice.feature_step], np.int64
     )
   arrays["version"] = np.int64(_VERSION)
   arrays["fingerprint"] = np.array(fingerprint)
@@ -136,7 +136,7 @@ def begin(key: jax.Array, job: Job) -> Checkpoint:
   Raises:
     ValueError: More Gaussians than pixels.
   """
-  measured_later = job.config.quant.bits is not None
+  measured_later = job.config.quant.measured
   return Checkpoint(
     init_fit(key, job.target, job.config.fit),
     None if measured_later else job.lattice(),
@@ -178,7 +178,7 @@ def fit_with_checkpoints(
   while True:
     step = int(state.step)
     if lattice is None and (stopped or step >= config.quantize_step):
-      # Ranges can only be measured once there are Gaussians to measure.
+      # Steps can only be measured once there are Gaussians to measure.
       lattice, stopped = job.lattice(state), False
     if lattice is not None and (stopped or step >= config.num_steps):
       return Checkpoint(state, lattice)
@@ -239,7 +239,15 @@ def _lattice(path, arrays, state: FitState) -> Lattice | None:
   if values.shape != wanted or values.dtype != np.int64:
     raise ValueError(f"{path}: lattice is {values.dtype}{values.shape}")
   values = values.tolist()
-  return Lattice(*values[:num_scalars], tuple(values[num_scalars:]))
+  names = [name for name in Lattice._fields if name != "feature_step"]
+  scalars = dict(zip(names, values[:num_scalars], strict=True))
+  return Lattice(**scalars, feature_step=tuple(values[num_scalars:]))
+
+
+def _scalars(lattice: Lattice) -> list[int]:
+  fields = lattice._asdict()
+  del fields["feature_step"]
+  return list(fields.values())
 
 
 def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ is imported where they need it.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import sys
@@ -233,6 +234,10 @@ def _settings(header: codec.Header) -> dict:
     "angle_step": 256 / lattice.angle_precision,
     "weight_step": lattice.weight_step / 2**16,
     "feature_step": [step / 2**16 for step in lattice.feature_step],
+    "adaptive": bool(lattice.aligned),
+    "geometry_power": lattice.geometry_power / 256,
+    "feature_power": lattice.feature_power / 256,
+    "feature_weight_power": lattice.feature_weight_power / 256 * math.log(2),
   }
 
 

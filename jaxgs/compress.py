@@ -271,8 +271,8 @@ def compress(
     report=report,
   )
   state = None
-  if job.config.quant.bits is not None:
-    # Ranges can only be measured once there are Gaussians to measure.
+  if job.config.quant.measured:
+    # Steps can only be measured once there are Gaussians to measure.
     state = fit(until=job.config.fit.quantize_step)
     lattice = job.lattice(state)
   state = fit(lattice=lattice, state=state)
@@ -325,12 +325,13 @@ class Job:
   def lattice(
     self, state: FitState | None = None, quant: QuantConfig | None = None
   ) -> codec.Lattice:
-    """The steps; measured from a state if the config asks for bits."""
+    """The steps; measured from a state if there is one to measure."""
     quant = quant or self.config.quant
-    if quant.bits is not None and state is not None:
+    if quant.measured and state is not None:
       quant = measured_config(
         state.gaussians,
         state.active,
+        state.mse,
         quant,
         size=self.image.shape[:2],
         transform=self.transform,

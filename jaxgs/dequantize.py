@@ -11,13 +11,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgs.codec.lattice import (
-  TABLE_OFFSET,
-  Lattice,
-  angle_levels_table,
-  position_bits_table,
-)
+from jaxgs.codec.lattice import TABLE_OFFSET, Lattice
 from jaxgs.codec.limits import SymbolLimits, symbol_limits
+from jaxgs.codec.rules import (
+  Frame,
+  Rules,
+  angle_levels,
+  feature_eighths,
+  frame,
+  offset,
+  rules_of,
+  scaled_steps,
+  weight_steps,
+)
 from jaxgs.codec.symbols import Symbols
 from jaxgs.math import array_module
 from jaxgs.types import Gaussians2D
@@ -34,18 +40,14 @@ class DeviceLattice(NamedTuple):
 
   Attributes:
     scale_step: () float32, nats.
-    weight_step: () float32, nats.
-    feature_step: (C,) float32.
-    position_bits: (2048,) int32 by minor + TABLE_OFFSET.
-    angle_levels: (2048,) int32 by ratio.
+    feature_step: (C, NUM_EIGHTHS) float32, by `rules.feature_eighths`.
+    rules: What depends on the splat.
     limits: The largest symbols that a file can hold.
   """
 
   scale_step: jax.Array
-  weight_step: jax.Array
   feature_step: jax.Array
-  position_bits: jax.Array
-  angle_levels: jax.Array
+  rules: Rules
   limits: SymbolLimits
 
 
@@ -59,14 +61,11 @@ def host_lattice(lattice: Lattice) -> DeviceLattice:
     A DeviceLattice that is not on a device.
   """
   limits = symbol_limits(lattice)
+  steps = np.stack([scaled_steps(step) for step in lattice.feature_step])
   return DeviceLattice(
     scale_step=np.float32(lattice.scale_step * STEP_UNIT),
-    weight_step=np.float32(lattice.weight_step * STEP_UNIT),
-    feature_step=(np.array(lattice.feature_step) * STEP_UNIT).astype(
-      np.float32
-    ),
-    position_bits=position_bits_table(lattice),
-    angle_levels=angle_levels_table(lattice),
+    feature_step=(steps * STEP_UNIT).astype(np.float32),
+    rules=rules_of(lattice),
     limits=SymbolLimits(
       scale=np.int32(min(limits.scale, TABLE_OFFSET - 1)),
       weight=np.int32(limits.weight),
@@ -98,19 +97,45 @@ def from_symbols(
     Gaussians2D of numpy arrays if all that came in is numpy's, else of jax's.
   """
   xp = array_module(*symbols, lattice.scale_step)
-  major, ratio = symbols.scale[:, 0], symbols.scale[:, 1]
-  minor = major - ratio
-  bits = lattice.position_bits[minor + TABLE_OFFSET]
-  step = xp.exp2(-bits.astype(xp.float32))[:, None]
-  levels = lattice.angle_levels[ratio].astype(xp.float32)
-  feature = symbols.feature.astype(xp.float32) * lattice.feature_step[None]
+  rules, scale = lattice.rules, symbols.scale
+  levels = angle_levels(rules, scale)
+  mean = _centres(symbols, lattice, levels)
+  log_weight = symbols.weight * weight_steps(rules, scale)
+  row = feature_eighths(rules, scale, log_weight)
+  feature = symbols.feature.astype(xp.float32) * lattice.feature_step[:, row].T
   if transform == "ycocg":
     feature = ycocg_to_rgb(feature)
-  scale = xp.stack([major, minor], axis=-1).astype(xp.float32)
+  major, minor = scale[:, 0], scale[:, 0] - scale[:, 1]
+  both = xp.stack([major, minor], axis=-1).astype(xp.float32)
   return Gaussians2D(
-    mean=(symbols.position.astype(xp.float32) + 0.5) * step,
-    log_scale=scale * lattice.scale_step,
-    angle=symbols.angle.astype(xp.float32) * (xp.pi / levels),
-    log_weight=symbols.weight.astype(xp.float32) * lattice.weight_step,
+    mean=mean,
+    log_scale=both * lattice.scale_step,
+    angle=symbols.angle.astype(xp.float32)
+    * (xp.pi / levels.astype(xp.float32)),
+    log_weight=log_weight.astype(xp.float32) * xp.float32(STEP_UNIT),
     feature=feature,
   )
+
+
+def _centres(symbols: Symbols, lattice: DeviceLattice, levels) -> jax.Array:
+  """Centres in px, (N, 2) float32."""
+  xp = array_module(*symbols, lattice.scale_step)
+  frame_ = frame(lattice.rules, symbols.scale, symbols.angle, levels)
+  x, y = symbols.position[:, 0], symbols.position[:, 1]
+  along = xp.where(frame_.steep, y, x)
+  across = xp.where(frame_.steep, x, y).astype(xp.float32)
+  share = offset_share(lattice.rules, frame_, along)
+  a = (along.astype(xp.float32) + 0.5) * xp.exp2(
+    -frame_.along.astype(xp.float32)
+  )
+  b = (across + share) * xp.exp2(-frame_.across.astype(xp.float32))
+  steep = frame_.steep[:, None]
+  return xp.where(steep, xp.stack([b, a], -1), xp.stack([a, b], -1))
+
+
+def offset_share(rules: Rules, frame_: Frame, along: jax.Array) -> jax.Array:
+  """Where the lattices of centres lie across, in steps: (N,) float32."""
+  xp = array_module(along, rules.aligned)
+  share, bits = offset(rules, frame_, along)
+  # Exact: a share has at most 22 bits.
+  return share.astype(xp.float32) / (1 << bits).astype(xp.float32)

@@ -43,8 +43,8 @@ _FUNCTIONS = {
   ),
   "jaxgs_restore": (
     _i32,
-    # residual, near, taps, count, limit, values
-    (_array, _array, _array, _i64, _i64, _array),
+    # residual, near, taps, steps, count, limit, values
+    (_array, _array, _array, _array, _i64, _i64, _array),
   ),
   "jaxgs_restore_angles": (
     _i32,

@@ -7,8 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgs.codec.header import SCALE_STEP_MAX, VALUE_STEP_MAX
-from jaxgs.codec.lattice import RATIO_MAX, TABLE_OFFSET, Lattice
+from jaxgs.codec.header import POWER_MAX, SCALE_STEP_MAX, VALUE_STEP_MAX
+from jaxgs.codec.lattice import RATIO_MAX, Lattice
+from jaxgs.codec.limits import FEATURE_MAX, LOG_WEIGHT_MAX
+from jaxgs.codec.rules import (
+  SHEAR_BITS,
+  Frame,
+  Rules,
+  angle_levels,
+  feature_eighths,
+  frame,
+  weight_steps,
+)
 from jaxgs.codec.symbols import Symbols
 from jaxgs.config import QuantConfig
 from jaxgs.dequantize import (
@@ -16,6 +26,7 @@ from jaxgs.dequantize import (
   DeviceLattice,
   from_symbols,
   host_lattice,
+  offset_share,
 )
 from jaxgs.types import Gaussians2D
 
@@ -90,31 +101,66 @@ def to_symbols(
 
   def nearest(x, step, limit):
     # Clipped as floats: a conversion to int32 may not see what it cannot hold.
-    bound = limit.astype(jnp.float32)
+    bound = jnp.floor(limit.astype(jnp.float32))
     return jnp.clip(jnp.round(x / step), -bound, bound).astype(jnp.int32)
 
-  limits = lattice.limits
+  limits, rules = lattice.limits, lattice.rules
   scale = nearest(gaussians.log_scale, lattice.scale_step, limits.scale)
   major, minor = scale[:, 0], scale[:, 1]
-  ratio = jnp.minimum(major - minor, RATIO_MAX)
-  minor = major - ratio
-  bits = lattice.position_bits[minor + TABLE_OFFSET]
-  per_px = jnp.exp2(bits.astype(jnp.float32))[:, None]
-  size = jnp.array([[width, height]], jnp.float32)
-  last = jnp.ceil(size * per_px) - 1.0
-  position = jnp.clip(jnp.floor(gaussians.mean * per_px), 0.0, last)
-  levels = lattice.angle_levels[ratio]
+  scale = jnp.stack([major, jnp.minimum(major - minor, RATIO_MAX)], axis=-1)
+  levels = angle_levels(rules, scale)
   turns = gaussians.angle / jnp.pi * levels.astype(jnp.float32)
   angle = jnp.mod(jnp.round(turns).astype(jnp.int32), levels)
+  steps = weight_steps(rules, scale)
+  weight = nearest(
+    gaussians.log_weight,
+    steps.astype(jnp.float32) * STEP_UNIT,
+    jnp.minimum(limits.weight, LOG_WEIGHT_MAX // steps),
+  )
+  row = feature_eighths(rules, scale, weight * steps)
+  feature_step = lattice.feature_step[:, row].T
+  most = jnp.float32(FEATURE_MAX * STEP_UNIT) / feature_step
   feature = gaussians.feature
   if transform == "ycocg":
     feature = rgb_to_ycocg(feature)
   return Symbols(
-    position=position.astype(jnp.int32),
-    scale=jnp.stack([major, ratio], axis=-1),
+    position=_nearest_centres(
+      gaussians.mean, frame(rules, scale, angle, levels), rules, height, width
+    ),
+    scale=scale,
     angle=angle,
-    weight=nearest(gaussians.log_weight, lattice.weight_step, limits.weight),
-    feature=nearest(feature, lattice.feature_step[None], limits.feature[None]),
+    weight=weight,
+    feature=nearest(
+      feature,
+      feature_step,
+      jnp.minimum(limits.feature[None].astype(jnp.float32), most - 1.0),
+    ),
+  )
+
+
+def _nearest_centres(
+  mean: jax.Array, frame_: Frame, rules: Rules, height: int, width: int
+) -> jax.Array:
+  """Lattice positions (N, 2) int32; clipped as floats, like all symbols."""
+  steep = frame_.steep
+  x, y = mean[:, 0], mean[:, 1]
+  a, b = jnp.where(steep, y, x), jnp.where(steep, x, y)
+  width, height = jnp.float32(width), jnp.float32(height)
+  size_a = jnp.where(steep, height, width)
+  size_b = jnp.where(steep, width, height)
+  per_a, per_b = (
+    jnp.exp2(bits.astype(jnp.float32)) for bits in (frame_.along, frame_.across)
+  )
+  along = jnp.clip(jnp.floor(a * per_a), 0.0, jnp.ceil(size_a * per_a) - 1.0)
+  # The centre moves along the long axis, not along the image's.
+  moved = (along + 0.5) / per_a - a
+  slope = frame_.shear.astype(jnp.float32) * 2.0**-SHEAR_BITS
+  along = along.astype(jnp.int32)
+  wanted = (b + slope * moved) * per_b - offset_share(rules, frame_, along)
+  last = jnp.ceil(size_b * per_b) - 1.0
+  across = jnp.clip(jnp.round(wanted), 0.0, last).astype(jnp.int32)
+  return jnp.stack(
+    [jnp.where(steep, across, along), jnp.where(steep, along, across)], axis=-1
   )
 
 
@@ -171,6 +217,17 @@ def lattice_of(config: QuantConfig, channels: int, transform: str) -> Lattice:
     return int(np.clip(round(step * coarse / STEP_UNIT), 1, most))
 
   precision = config.position_precision - math.log2(coarse)
+  powers = {}
+  if config.adaptive:
+    powers = {
+      "geometry_power": config.geometry_power,
+      "feature_power": config.feature_power,
+      "feature_weight_power": config.feature_weight_power / math.log(2),
+    }
+    powers = {
+      name: int(np.clip(round(256 * value), 0, POWER_MAX))
+      for name, value in powers.items()
+    }
   return Lattice(
     scale_step=units(config.scale_step, SCALE_STEP_MAX),
     position_precision=int(np.clip(round(precision * 256), 0, 4096)),
@@ -179,29 +236,45 @@ def lattice_of(config: QuantConfig, channels: int, transform: str) -> Lattice:
     ),
     weight_step=units(config.weight_step, VALUE_STEP_MAX),
     feature_step=tuple(units(step, VALUE_STEP_MAX) for step in steps),
+    aligned=int(config.adaptive),
+    **powers,
   )
+
+
+# mse^0.3 (H W / N)^0.5 for which the steps of QuantConfig are best: that of
+# eight Kodak crops with a splat per 79 pixels.
+_TYPICAL_ERROR = 1.09
 
 
 def measured_config(
   gaussians: Gaussians2D,
   active: jax.Array,
+  mse: jax.Array,
   config: QuantConfig,
   *,
   size: tuple[int, int],
   transform: str,
 ) -> QuantConfig:
-  """Steps from bits per field and the ranges of fitted Gaussians.
+  """Steps that suit fitted Gaussians.
 
   Args:
     gaussians: N Gaussians.
     active: (N,) bool.
-    config: With `bits`.
+    mse: () float32, what the fit leaves.
+    config: With `bits`, or adaptive.
     size: (height, width), px.
     transform: "ycocg" or "none".
 
   Returns:
-    The config with its steps replaced; see FieldBits for the rule.
+    The config with its steps or its coarseness replaced; see FieldBits and
+    QuantConfig for the rules.
   """
+  if config.bits is None:
+    pixels = size[0] * size[1] / max(int(np.sum(active)), 1)
+    error = float(mse) ** 0.3 * math.sqrt(pixels) / _TYPICAL_ERROR
+    # inf before the first step; 0 in a picture of one colour.
+    error = min(max(error, 1 / 16), 16.0) if math.isfinite(error) else 1.0
+    return dataclasses.replace(config, coarseness=config.coarseness * error)
   active = np.asarray(active)
   fields = jax.tree.map(
     lambda x: np.asarray(x, np.float64)[active], canonicalize(gaussians)
@@ -222,6 +295,7 @@ def measured_config(
   color = feature[:, :3] if transform == "ycocg" else feature
   return dataclasses.replace(
     config,
+    adaptive=False,
     scale_step=step(fields.log_scale, bits.scale),
     position_precision=math.log2(minor * 2**bits.position / max(size)),
     angle_step=angle_step,

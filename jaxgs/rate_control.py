@@ -15,18 +15,15 @@ from jaxgs.compress import (
 from jaxgs.config import CompressConfig
 from jaxgs.decompress import decompress
 
-# Where the search for N begins. At a given size, N and the coarseness trade
-# quality for each other: 1.6 is best on Kodak at N = 5000, within 0.06 dB from
-# 1.4 to 1.9 (2.9 dB per doubling of N against dB per bit of the lattice).
-_COARSENESS = 1.6
-_BITS_PER_SPLAT = 48.0
+# Where the search for N begins: Kodak at 0.5 bit per pixel.
+_BITS_PER_SPLAT = 41.0
 _DB_PER_DOUBLING = 2.9
 
 # Beyond 8 pixels per splat a lossless file is smaller.
 _FEWEST_PIXELS_PER_SPLAT = 8
 
 # Steps finer or coarser than this by a factor mean that N is wrong.
-_COARSENESS_RANGE = (0.6, 5.0)
+_COARSENESS_RANGE = (0.4, 3.0)
 
 
 class TargetError(ValueError):
@@ -179,7 +176,7 @@ def compress_to_psnr(
   Args:
     image: As in `compress`.
     psnr_db: Least PSNR of the decoded picture.
-    config: Settings; N and coarseness are chosen.
+    config: Settings; N is chosen.
     key: PRNG key; a fixed one when None.
     slack_db: A PSNR this much over the wanted ends the search; 0.25 dB are
       about 6 % of the bytes.
@@ -194,13 +191,10 @@ def compress_to_psnr(
   """
   height, width = image.shape[:2]
   most = most_gaussians(height, width)
-  # Finer steps where the quantiser would be what limits the quality.
-  finer = 2.0 ** ((36.0 - psnr_db) / 6.0)
-  coarseness = _COARSENESS * float(np.clip(finer, 0.1, 1.0))
   n = min(config.fit.num_gaussians, most)
   tried: dict[int, tuple[float, bytes]] = {}
   for _ in range(8):
-    settings = _with_gaussians(config, n, coarseness=coarseness)
+    settings = _with_gaussians(config, n)
     data = compress(image, settings, key=key, report=report, **image_options)
     reached = _psnr_db(image, data)
     tried[n] = reached, data

@@ -27,7 +27,7 @@ from jaxgs.config import (
 )
 from jaxgs.state import init_fit
 
-LATTICE = Lattice(3000, 768, 2000, 9000, (700, 800, 900))
+LATTICE = Lattice(3000, 768, 2000, 9000, (700, 800, 900), 11, 22, 33, 1)
 
 
 def _state(seed=0, num_gaussians=12, impl=None):
@@ -93,7 +93,7 @@ def test_another_fit_is_refused(tmp_path):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    ({"version": np.int64(99)}, r"version 1 \(version: 99\)"),
+    ({"version": np.int64(99)}, r"version 2 \(version: 99\)"),
     ({"version": None}, r"version: None"),
     ({"state.mse": None}, r"state\.mse is missing"),
     ({"state.step": np.float32(3)}, r"state\.step is float32"),
@@ -192,7 +192,7 @@ def _fake_chunk(state, image, config, *, lattice, transform, num_steps):
   step = state.step + num_steps
   change = jnp.sin(step.astype(jnp.float32))
   if lattice is not None:
-    change = change + jnp.asarray(lattice.feature_step[0], jnp.float32)
+    change = change + jnp.asarray(lattice.feature_step[0, 63], jnp.float32)
   change = change + state.decay_step.astype(jnp.float32)
   gaussians = state.gaussians._replace(
     feature=0.9 * state.gaussians.feature + change
@@ -241,17 +241,19 @@ def _fit(job, path, kill_step=None):
 
 
 BITS = QuantConfig(bits=FieldBits())
+PLAIN = QuantConfig(adaptive=False)
 EARLY = {"stop_gain_db": 0.3, "stop_steps": 10}
 
 
 @pytest.mark.parametrize(
   ("quant", "settings", "last_step"),
   [
+    (PLAIN, {}, 103),
     (QuantConfig(), {}, 103),
     (BITS, {}, 103),
     (BITS, {"quantize_start": 0.0}, 103),
     (BITS, {"quantize_start": 1.0}, 103),
-    (QuantConfig(), EARLY, None),
+    (PLAIN, EARLY, None),
     (BITS, EARLY, None),
     (BITS, {**EARLY, "stop_gain_db": 99.0}, None),
   ],
@@ -264,7 +266,7 @@ def test_a_kill_at_any_chunk_changes_nothing(
   end = _fit(job, tmp_path / "whole.npz")
   step = int(end.state.step)
   assert step == last_step if last_step else 20 < step < 103
-  assert (end.lattice == job.lattice()) == (quant.bits is None)
+  assert (end.lattice == job.lattice()) == (not quant.measured)
   reloaded = _fit(job, tmp_path / "whole.npz")
   assert _bits(reloaded.state) == _bits(end.state)
   for kill_step in (5, 20, 25, 40, 60, 65, step):
@@ -278,7 +280,7 @@ def test_a_kill_at_any_chunk_changes_nothing(
 
 
 @pytest.mark.parametrize("early", [{}, EARLY])
-@pytest.mark.parametrize("quant", [QuantConfig(), BITS])
+@pytest.mark.parametrize("quant", [PLAIN, QuantConfig(), BITS])
 def test_stages_are_one_fit(tmp_path, monkeypatch, quant, early):
   monkeypatch.setitem(fit_image.__globals__, "fit_chunk", _fake_chunk)
   job = _job(quant, **early)

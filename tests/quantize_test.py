@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,14 +28,27 @@ def scene(seed=0, channels=3):
   return jax.tree.map(jnp.asarray, gaussians)
 
 
-def lattice(transform="ycocg", channels=3, **changes):
-  return lattice_of(QuantConfig(**changes), channels, transform)
+# Steps that do not depend on the splat, but for those that always do.
+PLAIN = QuantConfig(
+  adaptive=False,
+  scale_step=0.073,
+  position_precision=3.18,
+  angle_step=0.097,
+  weight_step=0.255,
+  luma_step=0.0092,
+  chroma_step=0.0202,
+)
+
+
+def lattice(transform="ycocg", channels=3, config=None, **changes):
+  config = dataclasses.replace(config or QuantConfig(), **changes)
+  return lattice_of(config, channels, transform)
 
 
 @pytest.mark.parametrize("transform", ["none", "ycocg"])
 def test_error_is_within_half_a_step(transform):
-  config = QuantConfig()
-  steps = lattice(transform)
+  config = PLAIN
+  steps = lattice(transform, config=config)
   got = quantize(scene(), device_lattice(steps), **SIZE, transform=transform)
   want = canonicalize(scene())
   half = 0.5 + 1e-3
@@ -59,6 +74,54 @@ def test_error_is_within_half_a_step(transform):
   assert (turn <= np.maximum(0.62 * step, np.pi / 1024) + 1e-5)[
     ratio < 0.7
   ].all()
+
+
+def test_error_follows_the_splat():
+  config = QuantConfig(coarseness=0.5)
+  got = quantize(
+    scene(), device_lattice(lattice(config=config)), **SIZE, transform="ycocg"
+  )
+  want = canonicalize(scene())
+  area = np.exp(want.log_scale.sum(1))
+  # Centres: along and across the long axis, each against its own scale.
+  dx, dy = np.array(got.mean - want.mean).T
+  cos, sin = np.cos(got.angle), np.sin(got.angle)
+  inside = ((want.mean > 1) & (want.mean < jnp.array([[40.0, 32.0]]))).all(1)
+  fine = 2.0 ** (config.position_precision + 1) * area**config.geometry_power
+  for error, axis in ((cos * dx + sin * dy, 0), (cos * dy - sin * dx, 1)):
+    step = 2 * np.exp(want.log_scale[:, axis]) / fine
+    share = np.abs(error) / np.maximum(step, 1 / 64)
+    # The lattice is of the rounded shape, and sheared, not turned.
+    assert share[inside & (step < 4)].max() < 1.6
+    assert np.median(share[inside]) > 0.1
+  error = np.abs(rgb_to_ycocg(got.feature) - rgb_to_ycocg(want.feature))
+  fine = area**config.feature_power * np.exp(
+    config.feature_weight_power * want.log_weight
+  )
+  for channel, step in enumerate(
+    (config.luma_step, config.chroma_step, config.chroma_step)
+  ):
+    share = error[:, channel] * fine / (0.5 * step)
+    assert share.max() < 0.5 * 1.3
+    assert 0.15 < np.median(share) < 0.35
+  step = 0.5 * config.weight_step / area**config.geometry_power
+  share = np.abs(got.log_weight - want.log_weight) / step
+  assert 0.4 < share.max() < 0.65
+
+
+def test_steps_follow_the_error_of_the_fit():
+  def coarseness(mse, size=(33, 41), coarseness=2.0):
+    config = QuantConfig(coarseness=coarseness)
+    return measured_config(
+      scene(), np.ones(400, bool), mse, config, size=size, transform="ycocg"
+    ).coarseness
+
+  base = coarseness(1e-3)
+  assert coarseness(1e-2) == pytest.approx(base * 10**0.3)
+  assert coarseness(1e-3, size=(66, 82)) == pytest.approx(2 * base)
+  assert coarseness(1e-3, coarseness=4.0) == pytest.approx(2 * base)
+  assert coarseness(np.inf) == 2.0
+  assert 0 < coarseness(0.0) < coarseness(1e-6, size=(99, 82)) < 2
 
 
 def test_what_is_trained_is_what_is_stored():
@@ -162,7 +225,12 @@ def test_bits_per_field_give_that_many_levels():
   gaussians = scene()
   config = QuantConfig(bits=FieldBits(scale=5, weight=4, feature=6, angle=6))
   measured = measured_config(
-    gaussians, np.ones(400, bool), config, size=(33, 41), transform="none"
+    gaussians,
+    np.ones(400, bool),
+    1e-3,
+    config,
+    size=(33, 41),
+    transform="none",
   )
   steps = device_lattice(lattice_of(measured, 3, "none"))
   symbols = to_symbols(gaussians, steps, **SIZE, transform="none")

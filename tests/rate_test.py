@@ -58,9 +58,9 @@ def test_batches():
 
 def test_batch_of_some_leaves_only():
   scene = symbols_of(0)
-  angles = jnp.stack([scene.angle, jnp.zeros_like(scene.angle)])
-  got = jax.vmap(lambda angle: coded_bits(scene._replace(angle=angle), HEADER))(
-    angles
+  weights = jnp.stack([scene.weight, jnp.zeros_like(scene.weight)])
+  got = jax.vmap(lambda w: coded_bits(scene._replace(weight=w), HEADER))(
+    weights
   )
   assert got[0] == true_bits(scene)
   assert got[1] < got[0]

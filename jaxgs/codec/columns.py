@@ -11,7 +11,9 @@ A column holds C channels of N values. Its bytes are
 
 With taps t and the values x of the splat's neighbours (see `curve.neighbours`;
 nearest first), the coded value is `value - ((sum(t * x) + 8) >> 4)`; the first
-splat is predicted by 0.
+splat is predicted by 0. Where splats have steps s of their own, the x are the
+values times their steps, and the prediction is
+`floor((((sum(t * x) + 8) >> 4) + (s >> 1)) / s)`.
 """
 
 from typing import NamedTuple
@@ -83,10 +85,20 @@ def no_context(count: int) -> Context:
   return Context(np.zeros(count, np.int64), 1)
 
 
+def _guess(sums: np.ndarray, steps: np.ndarray | None) -> np.ndarray:
+  """Returns predictions from sums of taps times values."""
+  guess = (sums + 8) >> np.int64(4)
+  return guess if steps is None else (guess + (steps >> 1)) // steps
+
+
 def _residual(
-  values: np.ndarray, near: np.ndarray, taps: tuple[int, ...]
+  values: np.ndarray,
+  near: np.ndarray,
+  taps: tuple[int, ...],
+  steps: np.ndarray | None,
 ) -> np.ndarray:
-  guess = (values[near] @ np.array(taps, np.int64) + 8) >> np.int64(4)
+  size = values if steps is None else values * steps
+  guess = _guess(size[near] @ np.array(taps, np.int64), steps)
   guess[0] = 0
   return values - guess
 
@@ -96,26 +108,36 @@ def _restore(
   residual: np.ndarray,
   near: np.ndarray,
   taps: tuple[int, ...],
+  steps: np.ndarray | None,
 ) -> np.ndarray:
   if not any(taps):
     return residual
-  values = _restore_native(residual, near, taps)
+  values = _restore_native(residual, near, taps, steps)
   if values is not None:
     return values
   a, b, c, d = taps
   source = residual.tolist()
+  own = [1] * len(source) if steps is None else steps.tolist()
   out = source[:1]
-  for value, (i, j, k, m) in zip(source[1:], near[1:].tolist(), strict=True):
-    value += (a * out[i] + b * out[j] + c * out[k] + d * out[m] + 8) >> 4
+  sizes = [source[0] * own[0]]
+  for value, step, (i, j, k, m) in zip(
+    source[1:], own[1:], near[1:].tolist(), strict=True
+  ):
+    sums = a * sizes[i] + b * sizes[j] + c * sizes[k] + d * sizes[m]
+    value += (((sums + 8) >> 4) + (step >> 1)) // step
     # Python's integers do not overflow, but a hostile column could grow.
-    if not -_LIMIT < value < _LIMIT:
+    if not -_LIMIT < value * step < _LIMIT:
       raise reader.error("a predicted value is out of range")
     out.append(value)
+    sizes.append(value * step)
   return np.asarray(out, np.int64)
 
 
 def _restore_native(
-  residual: np.ndarray, near: np.ndarray, taps: tuple[int, ...]
+  residual: np.ndarray,
+  near: np.ndarray,
+  taps: tuple[int, ...],
+  steps: np.ndarray | None,
 ) -> np.ndarray | None:
   """The loop of `_restore` in the native library; None where it is not.
 
@@ -127,10 +149,13 @@ def _restore_native(
   residual = np.ascontiguousarray(residual)
   weights = np.array(taps, np.int64)
   values = np.empty_like(residual)
+  own = np.ones_like(residual) if steps is None else steps
+  own = np.ascontiguousarray(own)
   fault = library.jaxgs_restore(
     native.pointer(residual, np.int64),
     native.pointer(near, np.int64),
     native.pointer(weights, np.int64),
+    native.pointer(own, np.int64),
     len(residual),
     _LIMIT,
     native.pointer(values, np.int64),
@@ -138,11 +163,13 @@ def _restore_native(
   return None if fault else values
 
 
-def _choose_predictor(values: np.ndarray, near: np.ndarray) -> int:
+def _choose_predictor(
+  values: np.ndarray, near: np.ndarray, steps: np.ndarray | None
+) -> int:
   """Returns the predictor with the smallest mean absolute deviation."""
   spread = []
   for taps in PREDICTORS:
-    residual = _residual(values, near, taps)[1:]
+    residual = _residual(values, near, taps, steps)[1:]
     centre = int(np.median(residual)) if residual.size else 0
     spread.append(int(np.abs(residual - centre).sum()))
   best = int(np.argmin(spread))
@@ -155,6 +182,7 @@ def encode_column(
   near: np.ndarray,
   contexts: list[Context],
   lanes: int,
+  steps: np.ndarray | None = None,
 ) -> bytes:
   """Codes a column with the best of the contexts.
 
@@ -163,11 +191,16 @@ def encode_column(
     near: int64 `(N, NUM_NEIGHBOURS)`, indices of earlier splats.
     contexts: at least one; known to the decoder.
     lanes: of the entropy coder, 0 for the default.
+    steps: int64 `(C, N)`, of the values, below 2**28; None if they are equal.
   """
   channels = values.shape[1]
-  chosen = [_choose_predictor(values[:, c], near) for c in range(channels)]
+  own = [None] * channels if steps is None else steps
+  chosen = [
+    _choose_predictor(values[:, c], near, own[c]) for c in range(channels)
+  ]
   residual = [
-    _residual(values[:, c], near, PREDICTORS[p]) for c, p in enumerate(chosen)
+    _residual(values[:, c], near, PREDICTORS[p], own[c])
+    for c, p in enumerate(chosen)
   ]
   best_bits, best = float("inf"), (0, [b""])
   for k, context in enumerate(contexts):
@@ -203,6 +236,7 @@ def decode_column(
   contexts: list[Context],
   channels: int,
   lanes: int,
+  steps: np.ndarray | None = None,
 ) -> np.ndarray:
   """Reads what `encode_column` wrote.
 
@@ -212,6 +246,7 @@ def decode_column(
     contexts: as given to `encode_column`.
     channels: C.
     lanes: as given to `encode_column`.
+    steps: as given to `encode_column`.
 
   Returns:
     int64 `(N, C)`, `|values| < 2**41`.
@@ -240,10 +275,13 @@ def decode_column(
   size = base + unpack_bits(reader, width)
   residual = np.where(token < 0, -size, size)
   residual += np.array([t.centre for t in tables], np.int64)[index]
+  own = [None] * channels if steps is None else steps
   return np.stack(
     [
-      _restore(reader, r, near, PREDICTORS[p])
-      for r, p in zip(residual.reshape(channels, -1), chosen, strict=True)
+      _restore(reader, r, near, PREDICTORS[p], s)
+      for r, p, s in zip(
+        residual.reshape(channels, -1), chosen, own, strict=True
+      )
     ],
     axis=1,
   )

@@ -35,13 +35,13 @@ def cell_of(
 
   Args:
     position: int64 `(N, 2)`.
-    bits: int64 `(N,)`, the position bits.
+    bits: int64 `(N, 2)`, the position bits.
     cell_bits: log2 of the cell size in pixels.
 
   Returns:
     int64 `(N, 2)`, columns x and y.
   """
-  corner = position << (POSITION_BITS_MAX - bits)[:, None]
+  corner = position << (POSITION_BITS_MAX - bits)
   return corner >> np.int64(POSITION_BITS_MAX + cell_bits)
 
 

@@ -4,9 +4,9 @@ Splats are sorted along a Hilbert curve over cells (see `curve`). Sections:
 
   position  cell_bits (1 byte, plus 4); a column of the steps along the curve;
             and, packed in bits, the position inside the cell: per splat
-            r = position_bits + cell_bits bits of ix, then as many of iy. If
-            r < 0, a lattice step spans several cells, and the cell is the one
-            of the low corner.
+            r = bits + cell_bits bits of ix, then of iy, with the bits of each
+            axis (see `rules.frame`). If r < 0, a lattice step spans several
+            cells, and the cell is the one of the low corner.
   shape     columns of major and ratio, then the angles
   weight    a column; the section is missing when all weights are 0
   feature   a column of C channels
@@ -39,8 +39,20 @@ from jaxgs.codec.header import (
   decode_header,
   encode_header,
 )
-from jaxgs.codec.lattice import angle_levels, position_bits
-from jaxgs.codec.limits import check_symbols, scale_fault, value_fault
+from jaxgs.codec.limits import (
+  SYMBOL_MAX,
+  check_symbols,
+  scale_fault,
+  value_fault,
+)
+from jaxgs.codec.rules import (
+  angle_levels,
+  feature_eighths,
+  position_bits,
+  rules_of,
+  scaled_steps,
+  weight_steps,
+)
 from jaxgs.codec.symbols import Symbols
 from jaxgs.codec.tables import fit_table
 
@@ -151,8 +163,7 @@ def _grid(header: Header, cell_bits: int) -> tuple[int, int]:
 
 def _choose_cells(header: Header, fields: Symbols) -> tuple[np.ndarray, int]:
   """Returns the places on the curve, and the cell size with the least bits."""
-  minor = fields.scale[:, 0] - fields.scale[:, 1]
-  bits = position_bits(header.lattice, minor)
+  bits = _position_bits(header, fields.scale, fields.angle)
   area = header.height * header.width // header.num_gaussians
   # From about one splat per cell to one in 64.
   start = max(area.bit_length() - 1, 0) >> 1
@@ -164,10 +175,20 @@ def _choose_cells(header: Header, fields: Symbols) -> tuple[np.ndarray, int]:
     cell = curve.cell_of(fields.position, bits, cell_bits)
     place = curve.encode_curve(cell, _grid(header, cell_bits))
     step = np.diff(np.sort(place), prepend=0)
-    total = fit_table(step)[1] + 2 * int(np.maximum(bits + cell_bits, 0).sum())
+    total = fit_table(step)[1] + int(np.maximum(bits + cell_bits, 0).sum())
     if total < best_bits:
       best_bits, best = total, (place, cell_bits)
   return best
+
+
+def _position_bits(
+  header: Header, scale: np.ndarray, angle: np.ndarray
+) -> np.ndarray:
+  return position_bits(rules_of(header.lattice), scale, angle)
+
+
+def _angle_levels(header: Header, scale: np.ndarray) -> np.ndarray:
+  return angle_levels(rules_of(header.lattice), scale).astype(np.int64)
 
 
 def _rank(fields: Symbols, place: np.ndarray) -> np.ndarray:
@@ -199,11 +220,10 @@ def _encode_position(
   step = np.diff(place, prepend=0)[:, None]
   payload = bytes([cell_bits - curve.CELL_BITS_MIN])
   payload += encode_column(step, _chain(n), [no_context(n)], header.lanes)
-  minor = fields.scale[:, 0] - fields.scale[:, 1]
-  bits = position_bits(header.lattice, minor)
-  width = np.maximum(bits + cell_bits, 0)[:, None]
+  bits = _position_bits(header, fields.scale, fields.angle)
+  width = np.maximum(bits + cell_bits, 0)
   rest = fields.position & ((np.int64(1) << width) - 1)
-  payload += pack_bits(rest.ravel(), np.repeat(width.ravel(), 2))
+  payload += pack_bits(rest.ravel(), width.ravel())
   return payload, curve.cell_of(fields.position, bits, cell_bits)
 
 
@@ -236,13 +256,14 @@ def _decode_rest_of_position(
   cell: np.ndarray,
   cell_bits: int,
   scale: np.ndarray,
+  angle: np.ndarray,
 ) -> np.ndarray:
-  """Returns positions, once scales are known."""
-  r = position_bits(header.lattice, scale[:, 0] - scale[:, 1]) + cell_bits
-  width, excess = np.maximum(r, 0)[:, None], np.maximum(-r, 0)[:, None]
+  """Returns positions, once shapes are known."""
+  r = _position_bits(header, scale, angle) + cell_bits
+  width, excess = np.maximum(r, 0), np.maximum(-r, 0)
   if (cell & ((np.int64(1) << excess) - 1)).any():
     raise reader.error("a cell does not lie on its splat's lattice")
-  rest = unpack_bits(reader, np.repeat(width.ravel(), 2)).reshape(-1, 2)
+  rest = unpack_bits(reader, width.ravel()).reshape(-1, 2)
   reader.finish()
   return ((cell >> excess) << width) | rest
 
@@ -268,18 +289,56 @@ def _encode_rest(
   by_ratio = [rank_context(ratio[:, 0], k) for k in (2, 4)]
   shape = encode_column(major, near, by_cell, lanes)
   shape += encode_column(ratio, near, by_cell + by_major, lanes)
-  levels = angle_levels(header.lattice, ratio[:, 0])
+  levels = _angle_levels(header, fields.scale)
   shape += encode_angles(
     fields.angle, levels, near, by_cell[:1] + by_ratio, lanes
   )
-  contexts = by_cell + by_major + by_ratio
+  contexts = by_cell + by_major + by_ratio + _by_area(header, fields.scale)
   payloads = {"shape": shape}
   if fields.weight.any():
     payloads["weight"] = encode_column(
-      fields.weight[:, None], near, contexts, lanes
+      fields.weight[:, None],
+      near,
+      contexts,
+      lanes,
+      _weight_steps(header, fields.scale),
     )
-  payloads["feature"] = encode_column(fields.feature, near, contexts, lanes)
+  payloads["feature"] = encode_column(
+    fields.feature,
+    near,
+    contexts,
+    lanes,
+    _feature_steps(header, fields.scale, fields.weight),
+  )
   return payloads
+
+
+def _by_area(header: Header, scale: np.ndarray) -> list[Context]:
+  """Returns the contexts that matter where steps depend on the area."""
+  if not header.lattice.aligned:
+    return []
+  area = 2 * scale[:, 0] - scale[:, 1]
+  return [rank_context(area, k) for k in (2, 4, 8)]
+
+
+def _weight_steps(header: Header, scale: np.ndarray) -> np.ndarray | None:
+  """Returns the steps of weights, `(1, N)`, or None where they are equal."""
+  if not header.lattice.aligned:
+    return None
+  return weight_steps(rules_of(header.lattice), scale)[None].astype(np.int64)
+
+
+def _feature_steps(
+  header: Header, scale: np.ndarray, weight: np.ndarray
+) -> np.ndarray | None:
+  """Returns the steps of features, `(C, N)`, or None where they are equal."""
+  lattice = header.lattice
+  if not lattice.aligned:
+    return None
+  rules = rules_of(lattice)
+  row = feature_eighths(rules, scale, weight * weight_steps(rules, scale))
+  table = [scaled_steps(step) for step in lattice.feature_step]
+  return np.stack(table).astype(np.int64)[:, row]
 
 
 def _decode(data: bytes) -> tuple[Header, Symbols, dict[str, int]]:
@@ -305,17 +364,28 @@ def _decode(data: bytes) -> tuple[Header, Symbols, dict[str, int]]:
   if fault:
     raise shape.error(fault)
   scale_size = shape.offset
-  levels = angle_levels(header.lattice, scale[:, 1])
+  levels = _angle_levels(header, scale)
   angle = decode_angles(shape, levels, near, by_cell[:1] + by_ratio, lanes)
   shape.finish()
-  points = _decode_rest_of_position(header, position, cell, cell_bits, scale)
-  contexts = by_cell + by_major + by_ratio
+  points = _decode_rest_of_position(
+    header, position, cell, cell_bits, scale, angle
+  )
+  contexts = by_cell + by_major + by_ratio + _by_area(header, scale)
   weight = np.zeros(header.num_gaussians, np.int64)
   if "weight" in readers:
-    weight = decode_column(readers["weight"], near, contexts, 1, lanes)[:, 0]
+    steps = _weight_steps(header, scale)
+    weight = decode_column(readers["weight"], near, contexts, 1, lanes, steps)
+    weight = weight[:, 0]
     readers["weight"].finish()
+    if (np.abs(weight) > SYMBOL_MAX).any():
+      raise readers["weight"].error("a weight is out of range")
   feature = decode_column(
-    readers["feature"], near, contexts, header.channels, lanes
+    readers["feature"],
+    near,
+    contexts,
+    header.channels,
+    lanes,
+    _feature_steps(header, scale, weight),
   )
   readers["feature"].finish()
   fields = Symbols(points, scale, angle, weight, feature)

@@ -19,12 +19,15 @@ SCALE_STEP_MAX = 4 * 65535
 POSITION_PRECISION_MAX = 4096
 ANGLE_PRECISION_MAX = 65535
 VALUE_STEP_MAX = 1 << 20  # 16 nat, or 16 times the range of the image.
+POWER_MAX = 255  # 1/256.
 
 # Index = code in the stream.
 BIT_DEPTHS = (8, 16, 32)  # 32 is reserved for floats.
 BLENDS = ("norm", "sum")
 EDGES = ("smooth", "sharp")
 COLOR_TRANSFORMS = ("none", "ycocg")
+
+_POWERS = ("geometry_power", "feature_power", "feature_weight_power")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,8 @@ def validate_header(header: Header) -> None:
     ),
     ("angle_precision", lattice.angle_precision, 1, ANGLE_PRECISION_MAX),
     ("weight_step", lattice.weight_step, 1, VALUE_STEP_MAX),
+    *((name, getattr(lattice, name), 0, POWER_MAX) for name in _POWERS),
+    ("aligned", lattice.aligned, 0, 1),
   ]
   for c, step in enumerate(lattice.feature_step):
     ranges.append((f"feature_step[{c}]", step, 1, VALUE_STEP_MAX))
@@ -112,6 +117,8 @@ def validate_header(header: Header) -> None:
   for name, value, allowed in choices:
     if value not in allowed:
       raise BitstreamError(f"header {name}: got {value!r}, want {allowed}")
+  if not lattice.aligned and any(getattr(lattice, n) for n in _POWERS):
+    raise BitstreamError("header: a lattice that adapts must be aligned")
   if len(lattice.feature_step) != header.channels:
     raise BitstreamError(
       f"header feature_step: got {len(lattice.feature_step)} entries, want"
@@ -130,7 +137,8 @@ def encode_header(header: Header) -> bytes:
   """Returns the header section's payload.
 
   Flags in one byte: bits 0-1 bit depth, 2 blend, 3 colour transform, 4 alpha,
-  5 gamma is present, 6 edge; then varints.
+  5 gamma is present, 6 edge, 7 the lattice adapts to the splats: it is aligned,
+  and its powers are present; then varints.
 
   Args:
     header: a valid header.
@@ -141,6 +149,7 @@ def encode_header(header: Header) -> bytes:
   validate_header(header)
   lattice = header.lattice
   has_gamma = header.gamma != GAMMA_ONE
+  powers = [getattr(lattice, name) for name in _POWERS]
   flags = (
     BIT_DEPTHS.index(header.bit_depth)
     | BLENDS.index(header.blend) << 2
@@ -148,6 +157,7 @@ def encode_header(header: Header) -> bytes:
     | int(header.has_alpha) << 4
     | int(has_gamma) << 5
     | EDGES.index(header.edge) << 6
+    | lattice.aligned << 7
   )
   values = [
     header.height,
@@ -164,6 +174,7 @@ def encode_header(header: Header) -> bytes:
     lattice.angle_precision,
     lattice.weight_step,
     *lattice.feature_step,
+    *(powers if lattice.aligned else []),
   ]
   return bytes([flags]) + b"".join(encode_varint(v) for v in values)
 
@@ -179,7 +190,7 @@ def decode_header(payload: bytes) -> Header:
   """
   reader = ByteReader(payload, "header")
   flags = reader.byte("flags")
-  if flags >> 7 or flags & 3 >= len(BIT_DEPTHS):
+  if flags & 3 >= len(BIT_DEPTHS):
     raise reader.error(f"flags {flags:#x} are not known")
   height = reader.varint("height", 1, SIZE_MAX)
   width = reader.varint("width", 1, SIZE_MAX)
@@ -205,7 +216,11 @@ def decode_header(payload: bytes) -> Header:
       reader.varint(f"feature_step[{c}]", 1, VALUE_STEP_MAX)
       for c in range(channels)
     ),
+    aligned=flags >> 7,
   )
+  if lattice.aligned:
+    powers = {name: reader.varint(name, 0, POWER_MAX) for name in _POWERS}
+    lattice = lattice._replace(**powers)
   reader.finish()
   header = Header(
     height=height,

@@ -1,9 +1,9 @@
 """The lattice that splat parameters are rounded to, in exact integers.
 
-Two steps of the lattice depend on the splat itself: a large splat needs a less
-exact position, and a rounder splat a less exact angle. Both rules are defined
-here with integer arithmetic only, so that every encoder, decoder and quantiser
-derives the same lattice from the same few integers.
+Steps of the lattice depend on the splat itself: a large splat needs a less
+exact position, and a rounder splat a less exact angle. The rules are defined
+here and in `rules` with integer arithmetic only, so that every encoder, decoder
+and quantiser derives the same lattice from the same few integers.
 """
 
 import functools
@@ -50,6 +50,11 @@ class Lattice(NamedTuple):
       with axis ratio r is about `q * r / (1 - r**2)` radians.
     weight_step: step of the log-weight, 2**-16 nat, 1..2**20.
     feature_step: one per (colour-transformed) channel, 2**-16, 1..2**20.
+    geometry_power, feature_power: by which power of its area a splat's
+      geometry and features are finer, in 1/256, 0..255; see `rules`.
+    feature_weight_power: by how many octaves per nat of its log-weight its
+      features are finer, in 1/256, 0..255.
+    aligned: the lattice of a centre follows the splat's long axis, 0 or 1.
   """
 
   scale_step: int
@@ -57,44 +62,29 @@ class Lattice(NamedTuple):
   angle_precision: int
   weight_step: int
   feature_step: tuple[int, ...]
-
-
-def position_bits(lattice: Lattice, minor: np.ndarray) -> np.ndarray:
-  """Returns p, where the position step of a splat is `2**-p` pixels.
-
-  `p = floor(position_precision / 256 - log2(s_minor))`, limited to
-  [POSITION_BITS_MIN, POSITION_BITS_MAX], with
-  `log2(s_minor) = minor * scale_step * 2**-16 * log2(e)` and log2(e) rounded
-  down to 30 fractional bits. The sum is formed in units of 2**-46 (it stays
-  below 2**60), and the floor is an arithmetic right shift.
-
-  Args:
-    lattice: the lattice.
-    minor: integers of any shape in [SCALE_MIN, SCALE_MAX].
-
-  Returns:
-    int64 array of the shape of `minor`.
-  """
-  minor = np.asarray(minor, np.int64)
-  unit = STEP_BITS + 30
-  precision = np.int64(lattice.position_precision << (unit - 8))
-  log2_minor = minor * np.int64(lattice.scale_step * _LOG2_E)
-  bits = (precision - log2_minor) >> np.int64(unit)
-  return np.clip(bits, POSITION_BITS_MIN, POSITION_BITS_MAX)
+  geometry_power: int = 0
+  feature_power: int = 0
+  feature_weight_power: int = 0
+  aligned: int = 0
 
 
 @functools.lru_cache(maxsize=64)
-def position_bits_table(lattice: Lattice) -> np.ndarray:
-  """Returns `position_bits` for every minor as a lookup table.
+def log2_table(lattice: Lattice) -> np.ndarray:
+  """Returns log2 of the standard deviation for every major or minor.
+
+  `ceil(i * scale_step * log2(e))` in units of 2**-16 octaves, with log2(e)
+  rounded down to 30 fractional bits. Entries beyond 32 octaves repeat that
+  (no valid splat has them), so that sums of two stay in int32.
 
   Args:
     lattice: the lattice.
 
   Returns:
-    int32 `(TABLE_SIZE,)`, read-only; entry `minor + TABLE_OFFSET`.
+    int32 `(TABLE_SIZE,)`, read-only; entry `i + TABLE_OFFSET`.
   """
-  minor = np.arange(TABLE_SIZE) - TABLE_OFFSET
-  table = position_bits(lattice, minor).astype(np.int32)
+  index = np.arange(TABLE_SIZE, dtype=np.int64) - TABLE_OFFSET
+  octaves = -((-index * np.int64(lattice.scale_step * _LOG2_E)) >> np.int64(30))
+  table = np.clip(octaves, -(32 << 16), 32 << 16).astype(np.int32)
   table.flags.writeable = False
   return table
 
@@ -137,22 +127,6 @@ def angle_levels_table(lattice: Lattice) -> np.ndarray:
     growth = (growth * step) >> _EXP_BITS
   table.flags.writeable = False
   return table
-
-
-def angle_levels(lattice: Lattice, ratio: np.ndarray) -> np.ndarray:
-  """Returns how many angles a splat of a given axis ratio can have.
-
-  Args:
-    lattice: the lattice.
-    ratio: integers of any shape in [0, RATIO_MAX].
-
-  Returns:
-    int64 array of the shape of `ratio`, values in [1, ANGLE_LEVELS_MAX];
-    1 for a circle (ratio 0). See `angle_levels_table` for the rule.
-  """
-  return angle_levels_table(lattice)[np.asarray(ratio, np.int64)].astype(
-    np.int64
-  )
 
 
 def position_extent(size: int, bits: np.ndarray) -> np.ndarray:

@@ -11,9 +11,15 @@ from jaxgs.codec.lattice import (
   SCALE_MIN,
   STEP_BITS,
   Lattice,
-  angle_levels,
-  position_bits,
   position_extent,
+)
+from jaxgs.codec.rules import (
+  angle_levels,
+  feature_eighths,
+  position_bits,
+  rules_of,
+  scaled_steps,
+  weight_steps,
 )
 from jaxgs.codec.symbols import Symbols
 
@@ -91,20 +97,30 @@ def scale_fault(header: Header, scale: np.ndarray) -> str:
 
 def value_fault(header: Header, fields: Symbols) -> str:
   """Returns what is wrong with the other fields, or an empty string."""
-  lattice = header.lattice
-  bits = position_bits(lattice, fields.scale[:, 0] - fields.scale[:, 1])
-  for axis, size in enumerate((header.width, header.height)):
-    column = fields.position[:, axis]
-    if ((column < 0) | (column >= position_extent(size, bits))).any():
-      return f"position: a splat is outside the image along axis {'xy'[axis]}"
-  levels = angle_levels(lattice, fields.scale[:, 1])
+  lattice, scale = header.lattice, fields.scale
+  rules = rules_of(lattice)
+  levels = angle_levels(rules, scale)
   if ((fields.angle < 0) | (fields.angle >= levels)).any():
     return "angle: an angle is outside its levels"
+  bits = position_bits(rules, scale, fields.angle)
+  for axis, size in enumerate((header.width, header.height)):
+    column = fields.position[:, axis]
+    extent = position_extent(size, bits[:, axis])
+    if ((column < 0) | (column >= extent)).any():
+      return f"position: a splat is outside the image along axis {'xy'[axis]}"
   limits = symbol_limits(lattice)
   limit = limits.weight
   if (np.abs(fields.weight) > limit).any():
     return f"weight: outside {-limit}..{limit}"
+  log_weight = fields.weight * weight_steps(rules, scale)
+  if (np.abs(log_weight) > LOG_WEIGHT_MAX).any():
+    return "weight: outside -64..64 nat"
+  row = feature_eighths(rules, scale, log_weight)
   for c, limit in enumerate(limits.feature):
-    if (np.abs(fields.feature[:, c]) > limit).any():
+    column = fields.feature[:, c]
+    if (np.abs(column) > limit).any():
       return f"feature: channel {c} is outside {-limit}..{limit}"
+    steps = scaled_steps(lattice.feature_step[c])[row]
+    if (np.abs(column) * steps > FEATURE_MAX).any():
+      return f"feature: channel {c} is outside -32768..32768"
   return ""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgs import codec
+from jaxgs.codec import rules
 
 
 def make_splats(
@@ -16,11 +17,16 @@ def make_splats(
   weighted=True,
   precision=768,
   lanes=0,
+  adaptive=False,
 ):
   """Returns a header and symbols."""
   rng = np.random.default_rng(seed)
   n, size = num_gaussians, np.array([width, height])
   lattice = codec.Lattice(3277, precision, 1024, 9830, (655,) * channels)
+  if adaptive:
+    lattice = lattice._replace(
+      geometry_power=69, feature_power=122, feature_weight_power=133, aligned=1
+    )
   point = rng.uniform(0, 1, (n, 2)) * size
   if clustered:
     ends = rng.uniform(0, 1, (2, 20, 2)) * size
@@ -41,11 +47,16 @@ def make_splats(
   major = values(0.7, 0.05) + int(20 * np.log(np.sqrt(size.prod() / n)))
   ratio = np.rint(rng.exponential(1, n) / 0.05).astype(np.int32)
   ratio = np.minimum(ratio, 200)
-  bits = codec.position_bits(lattice, major - ratio)
-  limit = [codec.position_extent(s, bits) - 1 for s in (width, height)]
-  position = np.floor(point * np.exp2(bits)[:, None]).astype(np.int64)
+  scale = np.stack([major, ratio], 1)
+  levels = angle_levels(lattice, scale)
+  angle = rng.integers(0, levels).astype(np.int32)
+  bits = position_bits(lattice, scale, angle)
+  limit = [
+    codec.position_extent(s, b) - 1
+    for s, b in zip((width, height), bits.T, strict=True)
+  ]
+  position = np.floor(point * np.exp2(bits)).astype(np.int64)
   position = np.minimum(position, np.stack(limit, 1)).astype(np.int32)
-  angle = rng.integers(0, codec.angle_levels(lattice, ratio)).astype(np.int32)
   weight = values(1.5, 0.15) if weighted else np.zeros(n, np.int32)
   feature = [values(0.25, 0.01) + 50]
   feature += [values(0.06, 0.012) for _ in range(channels - 1)]
@@ -57,10 +68,17 @@ def make_splats(
     lattice=lattice,
     lanes=lanes,
   )
-  scale = np.stack([major, ratio], 1)
   return header, codec.Symbols(
     position, scale, angle, weight, np.stack(feature, 1)
   )
+
+
+def angle_levels(lattice, scale):
+  return rules.angle_levels(rules.rules_of(lattice), scale)
+
+
+def position_bits(lattice, scale, angle):
+  return rules.position_bits(rules.rules_of(lattice), scale, angle)
 
 
 @pytest.fixture(name="make_splats")

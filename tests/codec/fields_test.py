@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgs import codec
+from tests.codec.conftest import angle_levels, position_bits
 
 
 def check(header, symbols):
@@ -40,6 +41,12 @@ def check(header, symbols):
     {"num_gaussians": 300, "height": 4096, "width": 65536},
     {"num_gaussians": 700, "precision": 0},
     {"num_gaussians": 700, "precision": 4096},
+    {"num_gaussians": 1, "adaptive": True},
+    {"num_gaussians": 900, "adaptive": True},
+    {"num_gaussians": 900, "adaptive": True, "weighted": False},
+    {"num_gaussians": 700, "height": 4000, "width": 3, "adaptive": True},
+    {"num_gaussians": 700, "precision": 0, "adaptive": True},
+    {"num_gaussians": 700, "precision": 4096, "adaptive": True},
   ],
   ids=str,
 )
@@ -62,8 +69,8 @@ def test_equal_splats(make_splats):
   same = codec.Symbols(*(np.repeat(f[:1], 5000, axis=0) for f in symbols))
   data, _ = check(header, same)
   # What is left are the raw position bits and the uniform angles.
-  bits = codec.position_bits(header.lattice, same.scale[:1] @ [1, -1])[0]
-  levels = codec.angle_levels(header.lattice, same.scale[0, 1])
+  bits = position_bits(header.lattice, same.scale[:1], same.angle[:1])[0, 0]
+  levels = angle_levels(header.lattice, same.scale[:1])[0]
   raw = 5000 * (2 * max(bits + 8, 0) + np.log2(levels)) / 8
   assert len(data) < raw + 150
 
@@ -88,18 +95,19 @@ def test_extreme_values(make_splats):
   rng = np.random.default_rng(0)
   major = np.where(rng.random(64) < 0.5, 1023, -1)
   ratio = np.where(rng.random(64) < 0.5, 1023, 0)
-  bits = codec.position_bits(lattice, major - ratio)
-  corner = rng.integers(0, 2, (64, 2)) * (
-    np.stack([codec.position_extent(s, bits) for s in (768, 512)], 1) - 1
-  )
-  angle = rng.integers(0, 2, 64) * (codec.angle_levels(lattice, ratio) - 1)
+  scale = np.stack([major, ratio], 1)
+  angle = rng.integers(0, 2, 64) * (angle_levels(lattice, scale) - 1)
+  bits = position_bits(lattice, scale, angle).T
+  last = [
+    codec.position_extent(s, b) - 1
+    for s, b in zip((768, 512), bits, strict=True)
+  ]
+  corner = rng.integers(0, 2, (64, 2)) * np.stack(last, 1)
   sign = rng.choice([-1, 1], (64, 3))
   feature = sign * np.array([1 << 24, 1 << 11, (1 << 31) // 131])
   check(
     header,
-    codec.Symbols(
-      corner, np.stack([major, ratio], 1), angle, 16 * sign[:, 0], feature
-    ),
+    codec.Symbols(corner, scale, angle, 16 * sign[:, 0], feature),
   )
 
 
@@ -126,6 +134,22 @@ def test_bad_symbols_are_named(make_splats, field, index, value, message):
   for call in (codec.encode, codec.order):
     with pytest.raises(ValueError, match=f"symbols.{message}"):
       call(header, bad)
+
+
+def test_steps_of_its_own_cannot_carry_a_value_out_of_range(make_splats):
+  header, symbols = make_splats(10, adaptive=True)
+  # Small splats have large steps.
+  scale = symbols.scale.copy()
+  scale[3] = [-60, 0]
+  still = {"angle": symbols.angle * 0, "position": symbols.position * 0}
+  symbols = symbols._replace(scale=scale, **still)
+  check(header, symbols)
+  limits = codec.symbol_limits(header.lattice)
+  weight, feature = symbols.weight.copy(), symbols.feature.copy()
+  weight[3], feature[3, 1] = limits.weight, limits.feature[1]
+  for name, value in (("weight", weight), ("feature", feature)):
+    with pytest.raises(ValueError, match=f"symbols.{name}: .*outside"):
+      codec.encode(header, symbols._replace(**{name: value}))
 
 
 def test_symbol_limits():
@@ -158,7 +182,7 @@ def test_positions_of_a_set(make_splats, num_gaussians):
   rng = np.random.default_rng(3)
   # One size for all, where the bound is simple: p = 2.
   scale = np.tile(np.array([14, 0], np.int32), (num_gaussians, 1))
-  assert (codec.position_bits(header.lattice, scale[:, 0]) == 1).all()
+  assert (position_bits(header.lattice, scale, scale[:, 1]) == 1).all()
   position = rng.integers(0, [1536, 1024], (num_gaussians, 2))
   symbols = symbols._replace(
     scale=scale, position=position, angle=symbols.angle * 0
@@ -180,7 +204,7 @@ def test_attributes_are_near_their_entropy(make_splats):
   header, symbols = make_splats(n)
   _, sizes = check(header, symbols)
   bits = {name: 8 * size / n for name, size in sizes.items()}
-  levels = codec.angle_levels(header.lattice, symbols.scale[:, 1])
+  levels = angle_levels(header.lattice, symbols.scale)
   assert bits["angle"] < np.log2(levels).mean() + 0.05
   # The order-0 entropies; neighbours share 60 % of the variance of all but the
   # ratio, so that prediction must beat them.
@@ -193,15 +217,15 @@ def test_attributes_are_near_their_entropy(make_splats):
 
 def test_angles_with_a_direction(make_splats):
   header, symbols = make_splats(3000)
-  levels = codec.angle_levels(header.lattice, symbols.scale[:, 1])
+  levels = angle_levels(header.lattice, symbols.scale)
   _, plain = check(header, symbols)
   rng = np.random.default_rng(0)
   spread = np.rint(rng.normal(0, 0.05, 3000) * levels).astype(int)
   _, near_axis = check(header, symbols._replace(angle=spread % levels))
   # Directions that vary slowly over the image: relative to the neighbour.
   position = symbols.position / np.exp2(
-    codec.position_bits(header.lattice, symbols.scale @ [1, -1])
-  ).reshape(-1, 1)
+    position_bits(header.lattice, symbols.scale, symbols.angle)
+  )
   turn = (position @ [1 / 2000, 1 / 1500]) % 1
   slow = np.minimum((turn * levels).astype(int), levels - 1)
   _, smooth = check(header, symbols._replace(angle=slow))

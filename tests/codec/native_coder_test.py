@@ -110,17 +110,22 @@ def neighbours(rng, n):
   return near.astype(np.int64)
 
 
+@pytest.mark.parametrize("stepped", [False, True])
 @pytest.mark.parametrize("n", [1, 2, 1000])
-def test_predictions(monkeypatch, n):
+def test_predictions(monkeypatch, n, stepped):
   rng = np.random.default_rng(n)
+  steps = rng.integers(1, 1000, n) if stepped else None
   near = neighbours(rng, n)
   residual = rng.integers(-(10**6), 10**6, n)
   for taps in columns.PREDICTORS[1:]:
-    got = columns._restore_native(residual, near, taps)
+    got = columns._restore_native(residual, near, taps, steps)
     reader = ByteReader(b"", "test")
-    want = in_numpy(monkeypatch, columns._restore, reader, residual, near, taps)
+    want = in_numpy(
+      monkeypatch, columns._restore, reader, residual, near, taps, steps
+    )
     np.testing.assert_array_equal(got, want)
-    np.testing.assert_array_equal(columns._residual(got, near, taps), residual)
+    again = columns._residual(got, near, taps, steps)
+    np.testing.assert_array_equal(again, residual)
   levels = rng.integers(1, 1025, n)
   turned = rng.integers(-1024, 1024, n)
   got = angles._add_guesses(turned, levels, near)
@@ -133,9 +138,10 @@ def test_predictions_out_of_range(monkeypatch):
   near = neighbours(rng, 50)
   taps = columns.PREDICTORS[-1]
   call = columns._restore, ByteReader(b"", "test"), np.full(50, 1 << 37)
-  got = outcome(*call, near, taps)
-  assert got == in_numpy(monkeypatch, outcome, *call, near, taps)
-  assert "a predicted value is out of range" in got[1]
+  for steps in (None, np.arange(1, 51)):
+    got = outcome(*call, near, taps, steps)
+    assert got == in_numpy(monkeypatch, outcome, *call, near, taps, steps)
+    assert "a predicted value is out of range" in got[1]
 
 
 def test_whole_files(monkeypatch, make_splats):

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from jaxgs import codec
-from tests.codec.conftest import make_splats
+from tests.codec.conftest import angle_levels, make_splats, position_bits
 
 
 def cases():
@@ -30,7 +30,7 @@ def cases():
   header, symbols = make_splats(
     220, seed=3, height=64, width=64, channels=4, lanes=3
   )
-  levels = codec.angle_levels(header.lattice, symbols.scale[:, 1])
+  levels = angle_levels(header.lattice, symbols.scale)
   along = symbols._replace(angle=np.arange(220) % 2 % levels)
   header = replace(header, has_alpha=True, gamma=2253, epsilon=17)
   yield "axis_rgba", header, along
@@ -47,12 +47,18 @@ def cases():
   flat[:, 3] = -4
   flat[:, 4] = np.where(flat[:, 4] > 0, 9, 0)
   flat[:, 5] = flat[:, 5] ** 3
-  bits = codec.position_bits(header.lattice, symbols.scale @ np.array([1, -1]))
-  levels = codec.angle_levels(header.lattice, symbols.scale[:, 1])
-  point = symbols.position / np.exp2(bits)[:, None]
+  bits = position_bits(header.lattice, symbols.scale, symbols.angle)
+  levels = angle_levels(header.lattice, symbols.scale)
+  point = symbols.position / np.exp2(bits)
   turn = (point.sum(1) / 2000) % 1
   angle = np.minimum((turn * levels).astype(np.int64), levels - 1)
   yield "six_channels", header, symbols._replace(feature=flat, angle=angle)
+
+  header, symbols = make_splats(
+    300, seed=7, height=120, width=150, adaptive=True
+  )
+  header = replace(header, color_transform="ycocg", top_k=10)
+  yield "adaptive_rgb", header, symbols
 
 
 def main():

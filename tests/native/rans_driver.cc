@@ -15,8 +15,8 @@ int32_t jaxgs_rans_encode(const int64_t*, const int64_t*, int64_t, int64_t,
 int32_t jaxgs_rans_decode(const uint8_t*, int64_t, const int64_t*, int64_t,
                           int64_t, const int64_t*, const int64_t*, int64_t,
                           int64_t*, int64_t*);
-int32_t jaxgs_restore(const int64_t*, const int64_t*, const int64_t*, int64_t,
-                      int64_t, int64_t*);
+int32_t jaxgs_restore(const int64_t*, const int64_t*, const int64_t*,
+                      const int64_t*, int64_t, int64_t, int64_t*);
 int32_t jaxgs_restore_angles(const int64_t*, const int64_t*, const int64_t*,
                              int64_t, int64_t, int64_t*);
 }
@@ -171,15 +171,17 @@ void DamagedArguments() {
 void Predictions() {
   for (int round = 0; round < 3000; ++round) {
     const int64_t n = Below(40), limit = int64_t{1} << 39;
-    std::vector<int64_t> residual(n), near(4 * n), values(n), levels(n);
+    std::vector<int64_t> residual(n), near(4 * n), values(n), levels(n),
+        steps(n);
     std::vector<int64_t> taps{8, 4, 3, 1};
     for (int64_t i = 0; i < n; ++i) {
       residual[i] = Below(2001) - 1000;
       levels[i] = 1 + Below(1024);
+      steps[i] = 1 + Below(1 << 20);
       for (int64_t k = 0; k < 4; ++k) near[4 * i + k] = i ? Below(i) : 0;
     }
-    Check(jaxgs_restore(residual.data(), near.data(), taps.data(), n, limit,
-                        values.data()) == 0,
+    Check(jaxgs_restore(residual.data(), near.data(), taps.data(),
+                        steps.data(), n, limit, values.data()) == 0,
           "restore");
     Check(jaxgs_restore_angles(residual.data(), levels.data(), near.data(), 4,
                                n, values.data()) == 0,
@@ -187,9 +189,10 @@ void Predictions() {
     Spoil(&residual);
     Spoil(&near);
     Spoil(&levels);
+    if (Below(2)) Spoil(&steps);
     if (Below(2)) Spoil(&taps);
-    jaxgs_restore(residual.data(), near.data(), taps.data(), n,
-                  Below(2) ? limit : INT64_MAX, values.data());
+    jaxgs_restore(residual.data(), near.data(), taps.data(), steps.data(),
+                  n, Below(2) ? limit : INT64_MAX, values.data());
     jaxgs_restore_angles(residual.data(), levels.data(), near.data(), 4, n,
                          values.data());
   }
