@@ -98,8 +98,15 @@ class FitConfig:
       the start and four rounds over 40 % of the steps (six Kodak images,
       N = 5000, 5000 steps: 33.26 against 32.94 dB).
     growth_every: Steps between rounds, a multiple of chunk_steps.
+    relocate_ratio: Share of N that moves at once, every `growth_every` steps
+      once growth is over: the splats that would be missed least go where the
+      error is. Worth 0.17 dB (eight Kodak crops, N = 1250, 2000 steps; 2 %
+      eighteen times, 3 or 6 % eight times: 30.79, 30.77, 30.77 dB against
+      30.63). 0: never.
+    relocate_until: Share of the steps after which that ends.
     init_scale: First standard deviation in units of the local spacing.
-    growth_scale: The same for added Gaussians, of the mean spacing.
+    growth_scale: The same for added and moved Gaussians, of the mean spacing.
+      (There, 0.12, 0.2, 0.3, 0.45: 30.83, 30.88, 30.79, 30.57 dB.)
     scale_parameter: What the optimiser moves for a standard deviation s:
       "log" s, "inverse" 1 / s or "linear" s.
     use_weight: Optimise an amplitude per Gaussian.
@@ -129,8 +136,10 @@ class FitConfig:
   initial_ratio: float = 0.1
   growth_rounds: int = 8
   growth_every: int = 50
+  relocate_ratio: float = 0.02
+  relocate_until: float = 0.65
   init_scale: float = 0.6
-  growth_scale: float = 0.3
+  growth_scale: float = 0.2
   scale_parameter: str = "log"
   use_weight: bool = True
   l1: float = 0.0
@@ -185,6 +194,8 @@ class FitConfig:
     )
     for name in (
       "random_ratio",
+      "relocate_ratio",
+      "relocate_until",
       "decay_start",
       "decay_to",
       "quantize_start",
@@ -222,6 +233,16 @@ class FitConfig:
       return 0
     rest = self.num_gaussians - self.num_initial
     return -(-rest // self.growth_rounds)
+
+  @property
+  def num_relocated(self) -> int:
+    """Gaussians that move at once."""
+    return math.ceil(self.num_gaussians * self.relocate_ratio)
+
+  @property
+  def relocate_step(self) -> int:
+    """The last step after which Gaussians move."""
+    return round(self.num_steps * self.relocate_until)
 
   @property
   def decay_step(self) -> int:

@@ -128,7 +128,7 @@ class _Turn(NamedTuple):
     live: (B,) bool, images that are not at their end.
     settling: (B,) bool, images whose lattice is in force.
     num_steps: Until something changes for some image.
-    grows: Whether growth may be due then.
+    grows: Whether growth or relocation may be due then.
   """
 
   live: np.ndarray
@@ -152,6 +152,8 @@ def _next_turn(states: FitState, config: FitConfig, quantizes: bool) -> _Turn:
     stops += list(turn[live & (turn > now)])
   then = int(min(stops))
   last_growth = config.growth_rounds * config.growth_every
+  if config.num_relocated:
+    last_growth = max(last_growth, config.relocate_step)
   return _Turn(
     live,
     live & (step >= turn) & quantizes,

@@ -26,6 +26,10 @@ CONFIG = FitConfig(
   initial_ratio=0.5,
   growth_every=10,
   growth_rounds=2,
+  # Which splats move hangs on the last bits, and small ones multiply them: no
+  # two programs would agree.
+  relocate_ratio=0.0,
+  growth_scale=0.3,
   decay_start=0.625,
   quantize_start=0.75,
   stop_gain_db=2.0,
@@ -123,6 +127,10 @@ def test_next_turn():
   assert turn([25, 25], [20, 10]) == ([True, False], [True, False], 5, False)
   assert turn([30, 25], [20, 10]) == ([True, False], [True, False], 5, False)
   assert turn([35, 25], [20, 10]) == (none, none, 0, False)
+  # Growth is over at 20, but at 30 splats may still move, at 40 not.
+  config = dataclasses.replace(config, relocate_ratio=0.1, relocate_until=0.6)
+  assert turn([20, 20], [45, 45]) == (both, none, 10, True)
+  assert turn([30, 30], [45, 45]) == (both, none, 10, False)
 
 
 def test_a_chunk_that_was_cut_is_no_sign_of_a_stall():

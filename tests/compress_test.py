@@ -29,7 +29,7 @@ def test_there_and_back():
   data = jaxgs.compress(pixels(), CONFIG)
   out = jaxgs.decompress(data)
   assert out.dtype == np.uint8
-  assert psnr_db(out, pixels()) > 20
+  assert psnr_db(out, pixels()) > 19  # 40 steps.
   header, _ = jaxgs.decode(data)
   assert (header.height, header.width, header.channels) == (24, 32, 3)
   assert header.num_gaussians == 30

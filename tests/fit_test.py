@@ -11,9 +11,9 @@ import jaxgs
 from jaxgs import optim
 from jaxgs.compress import fit_image
 from jaxgs.config import FitConfig, QuantConfig, RasterSpec
-from jaxgs.fit import default_rates, fit, fit_chunk
+from jaxgs.fit import default_rates, fit, fit_chunk, removal_costs
 from jaxgs.quantize import device_lattice, lattice_of, quantize
-from jaxgs.state import init_fit
+from jaxgs.state import draw, init_fit
 from tests.pictures import blobs, parrot
 
 SMALL = FitConfig(
@@ -44,7 +44,10 @@ def test_three_at_once_are_three_apart():
   keys = jax.random.split(key(), 3)
   factors = jnp.array([0.5, 1.0, 1.5])
   # Differences of rounding grow with the steps: not many of them.
-  config = dataclasses.replace(SMALL, num_steps=30)
+  # Nor splats that move, or begin small.
+  config = dataclasses.replace(
+    SMALL, num_steps=30, relocate_ratio=0.0, growth_scale=0.3
+  )
   base = default_rates(config, (24, 32))
 
   def run(key, image, factor):
@@ -245,3 +248,77 @@ def test_a_lattice_that_is_not_in_force_changes_nothing():
   )
   for a, b in zip(free.gaussians, waiting.gaussians, strict=True):
     np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def full_state(config, step=30):
+  """A fit whose growth is over."""
+  state = init_fit(
+    key(), blobs(0), dataclasses.replace(config, growth_rounds=0)
+  )
+  return state._replace(
+    step=jnp.int32(step), decay_step=jnp.int32(config.decay_step)
+  )
+
+
+def test_removal_costs_are_what_removal_changes():
+  spec = RasterSpec(blend="sum", edge="sharp", max_pairs=2048)
+  config = dataclasses.replace(SMALL, raster=spec)
+  state = full_state(config)
+  size = (24, 32)
+  costs, picture = removal_costs(
+    key(1), state.gaussians, state.active, size, config, num_probes=300
+  )
+  for i in range(0, 40, 4):
+    without = draw(state.gaussians, state.active.at[i].set(False), size, config)
+    want = jnp.sum(jnp.square(without.image - picture))
+    # The estimate has a relative error of (2 / 300)^0.5.
+    np.testing.assert_allclose(costs[i], want, rtol=0.35)
+
+
+def test_the_splats_that_are_missed_least_move():
+  config = dataclasses.replace(SMALL, relocate_ratio=0.1)
+  image, state = blobs(0), full_state(config)
+  useless = jnp.array([3, 17, 22, 31])
+  faint = state.gaussians._replace(
+    log_weight=state.gaussians.log_weight.at[useless].set(-20.0)
+  )
+  moments = state.moments._replace(
+    mu=jax.tree.map(jnp.ones_like, state.moments.mu)
+  )
+  state = state._replace(gaussians=faint, moments=moments)
+  after = fit_chunk(state, image, config, num_steps=0)
+  moved = np.any(after.gaussians.mean != state.gaussians.mean, axis=1)
+  np.testing.assert_array_equal(np.flatnonzero(moved), useless)
+  assert (after.gaussians.log_weight[useless] == 0).all()
+  fresh = after.moments.mu.feature == 0
+  np.testing.assert_array_equal(fresh.all(1), moved)
+  # They went where the picture was wrong.
+  size = (24, 32)
+  wrong = jnp.square(draw(faint, state.active, size, config).image - image)
+  x, y = after.gaussians.mean[useless].astype(int).T
+  assert wrong.sum(-1)[y, x].mean() > wrong.sum(-1).mean()
+  for changes in (
+    {"step": jnp.int32(31)},
+    {"step": jnp.int32(50)},
+    {"decay_step": jnp.int32(20)},
+  ):
+    still = state._replace(**changes)
+    after = fit_chunk(still, image, config, num_steps=0)
+    for a, b in zip(after.gaussians, still.gaussians, strict=True):
+      np.testing.assert_array_equal(a, b)
+  # Nor where parameters have begun to settle.
+  early = dataclasses.replace(config, quantize_start=0.4)
+  after = fit_chunk(state, image, early, num_steps=0)
+  np.testing.assert_array_equal(after.gaussians.mean, state.gaussians.mean)
+
+
+def test_an_image_moves_its_share():
+  config = dataclasses.replace(SMALL, relocate_ratio=0.1)
+  state = full_state(config)
+  state = state._replace(active=jnp.arange(40) < 20)
+  after = fit_chunk(
+    state, blobs(0), config, num_steps=0, num_gaussians=jnp.int32(20)
+  )
+  moved = np.any(after.gaussians.mean != state.gaussians.mean, axis=1)
+  assert moved.sum() == 2
+  assert not moved[20:].any()

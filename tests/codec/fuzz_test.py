@@ -27,6 +27,7 @@ def small_files(make_splats):
     {"num_gaussians": 12, "channels": 4, "lanes": 3},
     {"num_gaussians": 60, "weighted": False, "height": 40, "width": 30},
     {"num_gaussians": 300, "channels": 1},
+    {"num_gaussians": 80, "adaptive": True},
   ]
   return [codec.encode(*make_splats(**o)) for o in options]
 
