@@ -33,9 +33,8 @@ def get_config(preset: str = "default") -> config_dict.ConfigDict:
       # "size": a file of each rate, within 3 %. "points": fits of fixed N and
       # coarseness, for sweeps: no search, the rate is what comes out.
       target="size",
-      # With the coarseness that the rate control prefers: close to the rates
-      # above on Kodak.
-      points=((1200, 1.6), (1600, 1.6), (2400, 1.6), (4000, 1.6), (8000, 1.6)),
+      # Close to the rates above on Kodak.
+      points=((1600, 1.0), (2050, 1.0), (2950, 1.0), (4650, 1.0), (8600, 1.0)),
       compress=dataclasses.asdict(compress),
       seed=0,
     ),

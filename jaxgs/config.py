@@ -362,7 +362,7 @@ class CompressConfig:
 
 
 # Steps of the optimiser: the time to fit is proportional to them.
-PRESET_STEPS = {"fast": 600, "default": 2000, "best": 6000}
+PRESET_STEPS = {"fast": 440, "default": 2000, "best": 6000}
 
 # Pixels per Gaussian when nobody asks for a number, a size or a quality: about
 # 0.6 bit per pixel.

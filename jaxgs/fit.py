@@ -238,7 +238,7 @@ def removal_costs(
   size: tuple[int, int],
   config: FitConfig,
   *,
-  num_probes: int = 8,
+  num_probes: int = 4,
 ) -> tuple[jax.Array, jax.Array]:
   """About how much the picture would change without each splat.
 
@@ -356,7 +356,11 @@ def fit_chunk(
   state = state._replace(dropped=jnp.int32(0))
   steps = config.chunk_steps if num_steps is None else num_steps
   state, _ = jax.lax.scan(step, state, length=steps)
-  if config.num_grown == config.num_relocated == 0:
+  # Nothing moves on a lattice that is in force: less to compile.
+  relocates = config.num_relocated > 0 and (
+    lattice is None or settling is not None
+  )
+  if not (config.num_grown or relocates):
     return state
 
   def grown(state):
@@ -371,7 +375,7 @@ def fit_chunk(
       state = jax.lax.cond(
         due & ~full, lambda s: _grow(s, *work), lambda s: s, state
       )
-    if config.num_relocated:
+    if relocates:
       state = jax.lax.cond(
         due & full & (state.step <= last),
         lambda s: _relocate(s, *work),

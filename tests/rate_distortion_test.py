@@ -400,7 +400,7 @@ def test_default_settings_are_those_of_the_library():
   found = config_from_dict(CompressConfig, settings["jaxgs"]["compress"])
   assert found == preset("default", num_gaussians=5000)
   fast = rate_distortion_config.get_config("fast").to_dict()
-  assert fast["jaxgs"]["compress"]["fit"]["num_steps"] == 600
+  assert fast["jaxgs"]["compress"]["fit"]["num_steps"] == 440
   codec = GaussianCodec(settings["jaxgs"])
   assert list(codec.points(settings["rates"])) == [
     *("0.15", "0.2", "0.3", "0.5", "1")
