@@ -1,5 +1,6 @@
 """Scenes to time, and the programs that draw and fit them."""
 
+import dataclasses
 import functools
 
 import jax
@@ -70,6 +71,8 @@ def programs_of(
   show = functools.partial(render, height=size[0], width=size[1], spec=spec)
   draw = jax.jit(lambda gaussians: show(gaussians).image)
   rates = default_rates(config, size)
+  # A step and nothing else.
+  config = dataclasses.replace(config, relocate_ratio=0.0)
   return {
     "forward": lambda: forward(splats, bins),
     "forward + backward": lambda: both(splats, bins, image),

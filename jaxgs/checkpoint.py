@@ -20,6 +20,9 @@ from jaxgs.state import FitState, init_fit
 # Raised when a reader of the old files would misunderstand the new ones.
 _VERSION = 2
 
+# Of a lattice.
+_SCALARS = [name for name in Lattice._fields if name != "feature_step"]
+
 
 class Checkpoint(NamedTuple):
   """What a fit needs to go on.
@@ -78,7 +81,8 @@ def save_checkpoint(
   arrays = {name: _plain(leaf) for name, leaf in _named_leaves(state)}
   if lattice is not None:
     arrays["lattice"] = np.array(
-      [*_scalars(lattice), *lattice.feature_step], np.int64
+      [*(getattr(lattice, name) for name in _SCALARS), *lattice.feature_step],
+      np.int64,
     )
   arrays["version"] = np.int64(_VERSION)
   arrays["fingerprint"] = np.array(fingerprint)
@@ -234,20 +238,13 @@ def _lattice(path, arrays, state: FitState) -> Lattice | None:
   values = arrays.get("lattice")
   if values is None:
     return None
-  num_scalars = len(Lattice._fields) - 1
+  num_scalars = len(_SCALARS)
   wanted = (num_scalars + state.gaussians.feature.shape[1],)
   if values.shape != wanted or values.dtype != np.int64:
     raise ValueError(f"{path}: lattice is {values.dtype}{values.shape}")
   values = values.tolist()
-  names = [name for name in Lattice._fields if name != "feature_step"]
-  scalars = dict(zip(names, values[:num_scalars], strict=True))
+  scalars = dict(zip(_SCALARS, values[:num_scalars], strict=True))
   return Lattice(**scalars, feature_step=tuple(values[num_scalars:]))
-
-
-def _scalars(lattice: Lattice) -> list[int]:
-  fields = lattice._asdict()
-  del fields["feature_step"]
-  return list(fields.values())
 
 
 def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -11,7 +11,8 @@ import jaxgs
 from jaxgs import optim
 from jaxgs.compress import fit_image
 from jaxgs.config import FitConfig, QuantConfig, RasterSpec
-from jaxgs.fit import default_rates, fit, fit_chunk, removal_costs
+from jaxgs.fit import default_rates, fit, fit_chunk
+from jaxgs.growth import removal_costs
 from jaxgs.quantize import device_lattice, lattice_of, quantize
 from jaxgs.state import draw, init_fit
 from tests.pictures import blobs, parrot

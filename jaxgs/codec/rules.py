@@ -24,7 +24,6 @@ from jaxgs.codec.lattice import (
   POSITION_BITS_MAX,
   POSITION_BITS_MIN,
   TABLE_OFFSET,
-  TABLE_SIZE,
   Lattice,
   angle_levels_table,
   log2_table,
@@ -95,6 +94,7 @@ def _roots() -> list[int]:
 _ROOTS = _roots()
 
 
+@functools.lru_cache(maxsize=256)
 def scaled_steps(step: int) -> np.ndarray:
   """Returns `step * 2**(-k / 8)` for k = -63..63, rounded, at least 1.
 
@@ -102,13 +102,15 @@ def scaled_steps(step: int) -> np.ndarray:
     step: 1 to 2**20.
 
   Returns:
-    int32 `(NUM_EIGHTHS,)`.
+    int32 `(NUM_EIGHTHS,)`, read-only.
   """
   out = []
   for k in range(EIGHTHS_MAX, -EIGHTHS_MAX - 1, -1):
     shift = 60 - (k >> 3)
     out.append(max(1, (step * _ROOTS[k & 7] + (1 << (shift - 1))) >> shift))
-  return np.array(out, np.int32)
+  steps = np.array(out, np.int32)
+  steps.flags.writeable = False
+  return steps
 
 
 def _shears() -> np.ndarray:
@@ -133,7 +135,7 @@ _SHEAR = _shears()
 @functools.lru_cache(maxsize=64)
 def rules_of(lattice: Lattice) -> Rules:
   """The rules of a lattice as numpy arrays."""
-  rules = Rules(
+  return Rules(
     octaves=log2_table(lattice),
     angle_levels=angle_levels_table(lattice),
     position_precision=np.int32(lattice.position_precision << 8),
@@ -145,8 +147,6 @@ def rules_of(lattice: Lattice) -> Rules:
     shear=_SHEAR,
     power=scaled_steps(256)[::-1].copy(),
   )
-  assert rules.octaves.shape == (TABLE_SIZE,)
-  return rules
 
 
 def _area(rules: Rules, scale):
