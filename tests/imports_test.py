@@ -24,8 +24,7 @@ LAYERS = [
   {"rate_control", "fit_together"},
   {"batch"},
   {"stream"},
-  {"report"},
-  {"", "arguments", "cli", "encode_batch"},
+  {"", "cli"},
 ]
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
 

@@ -21,6 +21,7 @@ import numpy as np
 import tqdm
 
 from jaxgs import codec, native
+from jaxgs.cli.report import CliError, Report, check_backend, complain, show
 from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
@@ -33,7 +34,6 @@ from jaxgs.io import (
   read_image,
   write_atomic,
 )
-from jaxgs.report import CliError, Report, check_backend, complain, show
 from jaxgs.stream import Done, compress_jobs
 
 # Images that are read before their turn, at most: their pixels are in memory.
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> Report:
   """Encodes a folder.
 
   Args:
-    args: Of the command, see `jaxgs.arguments`.
+    args: Of the command, see `jaxgs.cli.arguments`.
 
   Returns:
     The summary; its exit code is 1 if an image failed.

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from jaxgs import cli, codec
+from jaxgs.cli import encode, jgs_file
 from jaxgs.io import write_image
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "v1"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "v1"
 RGBA = str(GOLDEN / "axis_rgba.jgs")  # 64x64
 GREY_16_BIT = str(GOLDEN / "sum_gray.jgs")  # 33x100
 SIX_CHANNELS = str(GOLDEN / "six_channels.jgs")
@@ -68,7 +69,7 @@ def _refusal(capsys, *argv):
 def test_decode_refuses_before_it_draws(
   capsys, monkeypatch, tmp_path, jgs, name, options, reason
 ):
-  monkeypatch.setattr(cli, "draw", None)
+  monkeypatch.setattr(jgs_file, "draw", None)
   code, line = _refusal(capsys, "decode", jgs, tmp_path / name, *options)
   assert code == 1
   assert reason in line
@@ -143,7 +144,7 @@ def test_file_that_would_take_too_long(capsys, tmp_path):
 
 
 def test_eval_of_other_shapes(capsys, monkeypatch, tmp_path, rgb):
-  monkeypatch.setattr(cli, "draw", None)
+  monkeypatch.setattr(jgs_file, "draw", None)
   code, line = _refusal(capsys, "eval", rgb, RGBA)
   assert code == 1
   assert f"{RGBA} is 64x64 with 4 channels, {rgb} is 24x20 with 3" in line
@@ -178,7 +179,7 @@ def test_eval_of_other_shapes(capsys, monkeypatch, tmp_path, rgb):
 def test_encode_refuses_before_it_fits(
   capsys, monkeypatch, tmp_path, rgb, source, output, options, reason
 ):
-  monkeypatch.setattr(cli, "_compress", None)
+  monkeypatch.setattr(encode, "_compress", None)
   (tmp_path / "empty.png").write_bytes(b"")
   (tmp_path / "text.png").write_text("just a line")
   (tmp_path / "cut.png").write_bytes(pathlib.Path(rgb).read_bytes()[:-20])
@@ -227,7 +228,7 @@ def test_faults_leave_the_old_file(
   def fail(*args, **options):
     raise fault
 
-  monkeypatch.setattr(cli, "_compress", fail)
+  monkeypatch.setattr(encode, "_compress", fail)
   path = tmp_path / "a.jgs"
   path.write_bytes(b"old")
   assert cli.main(["encode", rgb, str(path)]) == code
@@ -246,6 +247,6 @@ def test_faults_of_the_program_are_shown(monkeypatch, tmp_path, rgb, fault):
   def fail(*args, **options):
     raise fault
 
-  monkeypatch.setattr(cli, "_compress", fail)
+  monkeypatch.setattr(encode, "_compress", fail)
   with pytest.raises(type(fault), match="bug"):
     cli.main(["encode", rgb, str(tmp_path / "a.jgs")])

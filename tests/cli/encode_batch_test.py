@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jaxgs
-from jaxgs import cli, encode_batch
+from jaxgs import cli
+from jaxgs.cli import encode_batch
 from jaxgs.io import read_image, write_image
 
 # One step compiles one program.

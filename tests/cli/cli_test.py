@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from jaxgs import cli, kernels
+from jaxgs.cli import encode, jgs_file
 from jaxgs.config import preset
 from jaxgs.io import read_image, write_image
 
-DATA = pathlib.Path(__file__).parent
+DATA = pathlib.Path(__file__).parents[1]
 GOLDEN = DATA / "golden" / "v1"
 RGBA = str(GOLDEN / "axis_rgba.jgs")  # 64x64
 GREY_16_BIT = str(GOLDEN / "sum_gray.jgs")  # 33x100
@@ -264,7 +265,7 @@ def test_progress_on_a_terminal_only(capsys, monkeypatch):
   config = preset("fast", num_gaussians=12, num_steps=40)
 
   def fit(quiet):
-    bar, report = cli._progress(config, quiet)
+    bar, report = encode._progress(config, quiet)
     with bar:
       for step in (10, 40, 20, 40):  # The second fit of a search, too.
         active = np.arange(12) < step
@@ -306,7 +307,7 @@ def test_reader_that_leaves():
 
 def test_names_that_are_no_text(capsys, monkeypatch, tmp_path):
   black = np.zeros((64, 64, 4), np.uint8)
-  monkeypatch.setattr(cli, "draw", lambda *parts, **options: black)
+  monkeypatch.setattr(jgs_file, "draw", lambda *parts, **options: black)
   out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
   text = _run(capsys, "decode", RGBA, out)
   assert r"\udcff.png: 64x64 pixels" in text

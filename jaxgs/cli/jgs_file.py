@@ -1,0 +1,89 @@
+"""A `.jgs` file on its way through a command: read, drawn, measured."""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxgs import codec
+from jaxgs.cli.report import CliError
+from jaxgs.decompress import draw
+
+
+def check_distinct(source: str, target: str) -> None:
+  """A suffix proves nothing, so the output could be the input."""
+  if os.path.exists(target) and os.path.samefile(source, target):
+    raise CliError(f"{target}: is the input")
+
+
+class Jgs(NamedTuple):
+  """A file that was read."""
+
+  data: bytes
+  header: codec.Header
+  symbols: codec.Symbols
+
+
+def read_jgs(path: str) -> Jgs:
+  """Reads a file.
+
+  Raises:
+    CliError: it cannot be read, or is not a whole `.jgs` file.
+  """
+  try:
+    data = pathlib.Path(path).read_bytes()
+    if not data:
+      raise CliError(f"{path}: empty file")
+    return Jgs(data, *codec.decode(data))
+  except OSError as error:
+    raise CliError(f"{path}: {error.strerror or error}") from error
+  except codec.BitstreamError as error:
+    raise CliError(f"{path}: {error}") from error
+
+
+def is_jgs(path: str) -> bool:
+  """Whether the file begins like a `.jgs` file."""
+  try:
+    with open(path, "rb") as file:
+      return file.read(len(codec.MAGIC)) == codec.MAGIC
+  except OSError:
+    return False  # The reader of images says what is wrong.
+
+
+def draw_jgs(path: str, jgs: Jgs, **options) -> np.ndarray:
+  """A file's picture as integers."""
+  try:
+    return draw(jgs.header, jgs.symbols, **options)
+  except codec.BitstreamError as error:  # It would take too long to draw.
+    raise CliError(f"{path}: {error}") from error
+
+
+def sizes(jgs: Jgs) -> dict:
+  """What a file costs."""
+  size, header = len(jgs.data), jgs.header
+  return {
+    "bytes": size,
+    "bpp": 8 * size / (header.height * header.width),
+    "num_gaussians": header.num_gaussians,
+    "bits_per_gaussian": 8 * size / header.num_gaussians,
+  }
+
+
+def to_float(samples: np.ndarray) -> np.ndarray:
+  """Integers as float32 in [0, 1]."""
+  return samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
+
+
+def scores(reference: np.ndarray, pixels: np.ndarray) -> dict:
+  """How close two pictures are: (H, W, C) float32 in [0, 1]."""
+  import jax.numpy as jnp
+
+  from jaxgs import metrics
+
+  a, b = jnp.asarray(reference), jnp.asarray(pixels)
+  return {
+    "psnr_db": float(metrics.psnr(a, b)),
+    "ssim": float(metrics.ssim(a, b)),
+    "ms_ssim": float(metrics.ms_ssim(a, b)),
+  }
