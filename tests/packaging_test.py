@@ -93,6 +93,7 @@ def test_wheel(wheel):
   assert {t for t in tops if not t.endswith(".dist-info")} == {"jaxgs"}
   assert "jaxgs/kernels/rasterize/xla.py" in names
   assert "jaxgs/codec/rans.py" in names
+  assert "jaxgs/codec/FORMAT.md" in names
   assert not [name for name in names if name.endswith((".cc", ".h"))]
   if find_compiler():
     assert "jaxgs/_native.so" in names
