@@ -1,7 +1,8 @@
 """The `.jgs` file: container, entropy coder, tables, field layout.
 
 Imports numpy only, with the native library where it is there, and feeds the
-entropy coder with integers only.
+entropy coder with integers only. FORMAT.md beside this file says all that a
+decoder must do.
 """
 
 from jaxgs.codec.bitstream import MAGIC, BitstreamError

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -144,6 +145,20 @@ def test_both_refuse_the_same_files():
         check_symbols(data)
         num_read += 1
   assert 10 < num_read < 150
+
+
+@pytest.mark.parametrize("tags", ("HPSWFF", "HPSFW", "HPSWZF", "HPSW", ""))
+def test_both_refuse_the_same_sections(tags):
+  data = (GOLDEN[0].parent / "one.jgs").read_bytes()
+  payloads = {name[0].upper(): p for name, p in read_sections(data).items()}
+  damaged = data[:5]
+  for tag in tags:
+    payload = payloads.get(tag, b"new")
+    section = tag.encode() + bytes([len(payload)]) + payload
+    damaged += section + zlib.crc32(section).to_bytes(4, "little")
+  for decode in (tiny_reader.decode, codec.decode):
+    with pytest.raises(ValueError, match=r"section|tag|missing"):
+      decode(damaged)
 
 
 def test_example():
