@@ -91,14 +91,16 @@ def with_contexts():
 
 def with_coarse_positions():
   """Steps of several cells, a very wide image, sharp edges, five lanes."""
-  header, symbols = make_splats(300, seed=12, height=5, width=4000, lanes=5)
-  lattice = header.lattice._replace(scale_step=20000, position_precision=0)
+  header, symbols = make_splats(
+    300, seed=12, height=9, width=4000, lanes=5, adaptive=True
+  )
+  lattice = header.lattice._replace(scale_step=40000, position_precision=0)
   header = dataclasses.replace(
     header, lattice=lattice, edge="sharp", blend="sum"
   )
   zero = np.zeros_like(symbols.angle)
   return header, symbols._replace(
-    scale=symbols.scale // 6, position=symbols.position // 64, angle=zero
+    scale=symbols.scale // 8, position=symbols.position // 512, angle=zero
   )
 
 
