@@ -60,7 +60,8 @@ def encode_radiance(pixels: np.ndarray) -> bytes:
   """Encodes (H, W, 3) floats, not negative, each to the nearest level."""
   import imagecodecs
 
-  pixels = pixels.astype(np.float32)
+  # The largest exponent that its byte holds, with the largest mantissa.
+  pixels = np.minimum(pixels, np.ldexp(np.float32(255 / 256), 127))
   height, width, _ = pixels.shape
   # The mantissa of the brightest colour is 128 to 255, and one step more in
   # the next exponent. imagecodecs cuts off; what it gets has no rest.
@@ -71,5 +72,8 @@ def encode_radiance(pixels: np.ndarray) -> bytes:
   head = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {height} +X {width}\n"
   # Rows of other lengths have no runs.
   in_runs = 8 <= width <= 32767
-  body = imagecodecs.rgbe_encode(pixels, header=False, rle=in_runs)
+  # Where nothing repeats, each run of up to 128 has a byte before it; the
+  # space that imagecodecs takes by itself has no room for them.
+  space = height * (4 + 4 * (width + width // 64 + 2))
+  body = imagecodecs.rgbe_encode(pixels, header=False, rle=in_runs, out=space)
   return head.encode() + body
