@@ -1,9 +1,9 @@
 """The header of an OpenEXR file, read and checked before its pixels.
 
-OpenEXR's own module leaves a part that is cut short out in silence, tells of
-it on stderr only, and allocates what a header asks for. So what the file is,
-and whether all of its chunks are there, is found out here. The layout is that
-of "The OpenEXR File Layout" at openexr.com.
+OpenEXR's own module writes to stderr about a file that is cut short, and
+allocates what a header asks for. So what the file is, and whether all of its
+chunks are there, is found out here. The layout is that of "The OpenEXR File
+Layout" at openexr.com.
 """
 
 import os
@@ -14,8 +14,8 @@ from jaxgs.io.decoded import MAX_SIDE_PX, check_size
 from jaxgs.io.files import ImageError
 
 _TILED, _DEEP, _MULTI_PART = 0x200, 0x800, 0x1000
-# All parts and channels together, 2 GiB as floats: the library reads them all.
-_MAX_SAMPLES = 8 * MAX_SIDE_PX**2
+# All channels of a part: room for the layers of a renderer.
+_MAX_SAMPLES = 32 * MAX_SIDE_PX**2
 _MAX_NAME_BYTES = 255
 
 
@@ -71,11 +71,6 @@ def read_parts(path: str | os.PathLike, data: bytes) -> list[Part]:
     parts.append(_part_of(path, attributes, bool(flags & _TILED)))
   if not parts:
     raise ValueError("no parts")
-  samples = sum(p.height * p.width * len(p.channels) for p in parts)
-  if samples > _MAX_SAMPLES:
-    raise ImageError(
-      path, f"{samples} samples in all parts and channels, over {_MAX_SAMPLES}"
-    )
   _check_chunks(path, data, position, parts, bool(flags & _MULTI_PART))
   return parts
 
@@ -130,6 +125,10 @@ def _part_of(
   if chromaticities is not None:
     chromaticities = struct.unpack("<8f", chromaticities)
   channels = _read_channels(attributes["channels"])
+  if height * width * len(channels) > _MAX_SAMPLES:
+    raise ImageError(
+      path, f"{len(channels)} channels of {width}x{height} are too many"
+    )
   return Part(channels, height, width, tiled, chromaticities)
 
 

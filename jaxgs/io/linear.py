@@ -31,7 +31,7 @@ def clean_linear(
   if not np.isfinite(pixels).all():
     bad = ~np.isfinite(pixels)
     if nan == "error":
-      reason = "are NaN or infinite; --nan zero reads them as 0"
+      reason = "are NaN or infinite; with nan=zero they are 0"
       raise ImageError(path, f"{_count(bad)} {reason}")
     pixels[bad] = 0
   colours = pixels[..., :-1] if has_alpha else pixels
@@ -56,7 +56,9 @@ def _clip(
   span = f"{found} have {name} of {low:.4g} to {top:.4g}"
   limits = "0 to 1" if np.isfinite(high) else "no negative ones"
   if nan == "error" and excess > _NEGLIGIBLE * unit:
-    raise ImageError(path, f"{span}, expected {limits}; --nan zero clips them")
+    raise ImageError(
+      path, f"{span}, expected {limits}; with nan=zero they are clipped"
+    )
   from absl import logging
 
   logging.warning("%s: %s: clipped to %s", os.fspath(path), span, limits)
