@@ -52,6 +52,7 @@ def _refusal(capsys, *argv):
     (RGBA, "a.jpg", (), "cannot store alpha"),
     (SIX_CHANNELS, "a.png", (), "6 channels"),
     (RGBA, "a.gif", (), "unknown suffix '.gif'"),
+    (RGBA, "a.exr", (), ".exr stores linear light, the picture has integers"),
     (RGBA, "missing/a.png", (), "no such folder"),
     (RGBA, "a.png", ("--crop", "60,0,5,64"), "--crop 60,0,5,64 is not within"),
     (RGBA, "a.png", ("--crop", "0,0,0,1"), "not within the 64x64"),

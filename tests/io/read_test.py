@@ -364,8 +364,8 @@ def test_largest_side_is_read(tmp_path):
 def test_import_is_light():
   code = (
     "import sys, jaxgs.io; "
-    "print([m for m in ('PIL', 'imageio', 'tifffile', 'imagecodecs')"
-    " if m in sys.modules])"
+    "print([m for m in ('PIL', 'imageio', 'tifffile', 'imagecodecs',"
+    " 'OpenEXR', 'absl') if m in sys.modules])"
   )
   output = subprocess.run(
     [sys.executable, "-c", code], capture_output=True, text=True, check=True
