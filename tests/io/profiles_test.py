@@ -99,16 +99,28 @@ def test_pillow_agrees(tmp_path):
   np.testing.assert_allclose(pixels, np.asarray(expected) / 255, atol=0.02)
 
 
+def _with_exponent(exponent):
+  """The profile of sRGB with another exponent than 2.4 in its curve."""
+  exact = struct.pack(">i", 2 * 65536 + 26214)
+  assert exact in SRGB
+  return SRGB.replace(exact, struct.pack(">i", round(exponent * 65536)))
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_srgb_says_nothing(tmp_path, caplog, suffix):
+@pytest.mark.parametrize(
+  "icc", (SRGB, _with_exponent(2.403)), ids=("own", "near")
+)
+def test_srgb_says_nothing(tmp_path, caplog, suffix, icc):
   path = tmp_path / f"a{suffix}"
-  write_image(path, _smooth(), icc=SRGB)
+  write_image(path, _smooth(), icc=icc)
   with caplog.at_level(logging.INFO):
     image = read_image(path)
   assert image.icc is None
   assert not caplog.text
   converted = read_image(path, profile="srgb")
   np.testing.assert_allclose(converted.pixels, image.pixels, atol=1e-3)
+  write_image(path, _smooth(), icc=_with_exponent(2.43))
+  assert read_image(path).icc == _with_exponent(2.43)
 
 
 @pytest.mark.parametrize("suffix", (".png", ".jpg", ".tif"))
@@ -206,7 +218,7 @@ def _png_with_chunk(body):
   (
     b"name\0\0no stream",
     b"name\0\0" + zlib.compress(ADOBE)[:-30],
-    b"name\0\0" + zlib.compress(bytes(1 << 25)),  # A bomb.
+    b"name\0\0" + zlib.compress(ADOBE + bytes(1 << 25)),  # A bomb.
     b"",
   ),
 )
