@@ -101,7 +101,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    "input", metavar="IN", help="PNG, JPEG, WebP, BMP or TIFF"
+    "input",
+    metavar="IN",
+    help="PNG, JPEG, WebP, BMP, TIFF, OpenEXR or Radiance HDR",
   )
   parser.add_argument("output", metavar="OUT.jgs", help="the file to write")
   target = parser.add_mutually_exclusive_group()
@@ -119,6 +121,7 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     help="least PSNR in dB; fits several times",
   )
   _add_fit_arguments(parser)
+  _add_reading_arguments(parser)
   parser.add_argument(
     "--json", action="store_true", help="report as JSON, without progress"
   )
@@ -126,13 +129,16 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_encode_batch_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    "input", metavar="DIR", help="of PNG, JPEG, WebP, BMP and TIFF files"
+    "input",
+    metavar="DIR",
+    help="of PNG, JPEG, WebP, BMP, TIFF, OpenEXR and Radiance HDR files",
   )
   parser.add_argument(
     "output", metavar="OUT_DIR", help="where the .jgs files go; is made"
   )
   _add_num_gaussians(parser)
   _add_fit_arguments(parser)
+  _add_reading_arguments(parser)
   parser.add_argument(
     "--json",
     action="store_true",
@@ -173,10 +179,29 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--nan",
+    choices=["error", "zero"],
+    default="error",
+    help="NaN, infinite and negative floats: refuse the image (default), or"
+    " read them as 0",
+  )
+  parser.add_argument(
+    "--profile",
+    choices=["keep", "srgb"],
+    default="keep",
+    help="colours of an image with a colour profile: as they are stored"
+    " (default), or converted to sRGB",
+  )
+
+
 def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("input", metavar="IN.jgs", help="the file to read")
   parser.add_argument(
-    "output", metavar="OUT", help="PNG, JPEG, WebP, BMP or TIFF, by its suffix"
+    "output",
+    metavar="OUT",
+    help="PNG, JPEG, WebP, BMP, TIFF, OpenEXR or Radiance HDR, by its suffix",
   )
   size = parser.add_mutually_exclusive_group()
   size.add_argument(

@@ -21,7 +21,7 @@ from jaxgs.io import Image, check_writable, read_image, write_atomic
 def run(args) -> Report:
   """Encodes an image and measures the file."""
   check_writable(args.output, suffixes=(".jgs",))
-  image = read_image(args.input)
+  image = read_image(args.input, nan=args.nan, profile=args.profile)
   check_distinct(args.input, args.output)
   height, width, _ = image.pixels.shape
   n = args.num_gaussians or default_num_gaussians(height, width)

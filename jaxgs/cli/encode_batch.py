@@ -136,7 +136,7 @@ def _config_of(args: argparse.Namespace, num_gaussians: int) -> CompressConfig:
 
 def _load(args: argparse.Namespace, task: _Task) -> Job | _Skip:
   """Reads an image, in a thread; its file may be there already."""
-  image = read_image(task.source)
+  image = read_image(task.source, nan=args.nan, profile=args.profile)
   size = _size_of_file(task.target, image)
   if size is not None:
     return _Skip(size)

@@ -1,12 +1,14 @@
 """Image files to arrays and back; the image libraries are imported late."""
 
+from jaxgs.io.decoded import MAX_SIDE_PX
 from jaxgs.io.files import (
   IMAGE_SUFFIXES,
   ImageError,
   check_writable,
   write_atomic,
 )
-from jaxgs.io.read import MAX_SIDE_PX, Image, read_image
+from jaxgs.io.profiles import icc_name
+from jaxgs.io.read import Image, read_image
 from jaxgs.io.write import check_format, write_image, write_samples
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
   "ImageError",
   "check_format",
   "check_writable",
+  "icc_name",
   "read_image",
   "write_atomic",
   "write_image",

@@ -6,7 +6,17 @@ import pathlib
 import stat
 from collections.abc import Collection
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+  ".png",
+  ".jpg",
+  ".jpeg",
+  ".webp",
+  ".bmp",
+  ".tif",
+  ".tiff",
+  ".exr",
+  ".hdr",
+)
 
 
 class ImageError(ValueError):

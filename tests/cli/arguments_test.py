@@ -21,6 +21,8 @@ from jaxgs import cli
     (("encode", "a", "b", "--steps", "99999999999"), "--steps: must be"),
     (("encode", "a", "b", "--seed", "4294967296"), "--seed: must be"),
     (("encode", "a", "b", "--preset", "slow"), "invalid choice: 'slow'"),
+    (("encode", "a", "b", "--nan", "one"), "invalid choice: 'one'"),
+    (("encode", "a", "b", "--profile", "p3"), "invalid choice: 'p3'"),
     (("info",), "arguments FILE --backends is required"),
     (("info", "a", "--backends"), "not allowed with"),
     (("decode", "a", "b", "--height", "0"), "--height: must be"),

@@ -128,6 +128,47 @@ def test_samples_are_written_as_they_are(tmp_path, suffix, channels, bit_depth):
   assert ours.read_bytes() == theirs.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", (".tif", ".exr"))
+@pytest.mark.parametrize("channels", (1, 2, 3, 4))
+@pytest.mark.parametrize(
+  ("dtype", "bits"), ((np.float16, 16), (np.float32, 32))
+)
+def test_round_trip_of_linear_light(tmp_path, suffix, channels, dtype, bits):
+  rng = np.random.default_rng(0)
+  samples = np.exp(rng.normal(0, 3, (5, 9, channels))).astype(dtype)
+  samples[0, 0] = [0, 65504, 6e-8, 1][:channels]  # The limits of a half.
+  has_alpha = channels in (2, 4)
+  if has_alpha:  # OpenEXR multiplies by it: powers of two lose nothing.
+    samples[..., -1] = 0.5 ** rng.integers(0, 3, (5, 9))
+    samples[0, 0] = 1
+  path = tmp_path / f"a{suffix}"
+  write_samples(path, samples, has_alpha=has_alpha)
+  image = read_image(path)
+  np.testing.assert_array_equal(image.pixels, samples.astype(np.float32))
+  sample = "half" if bits == 16 else "float"
+  assert (image.sample, image.bit_depth) == (sample, bits)
+  assert image.has_alpha == has_alpha
+  written = path.read_bytes()
+  pixels = image.pixels
+  write_image(path, pixels, sample=sample, has_alpha=has_alpha)
+  assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize("suffix", (".tif", ".exr", ".hdr"))
+def test_linear_light_is_clipped(tmp_path, suffix):
+  values = np.array([-1, 0, 1e6, 70_000], np.float32).reshape(1, 4, 1)
+  write_image(tmp_path / f"a{suffix}", values, sample="half")
+  back = read_image(tmp_path / f"a{suffix}").pixels[0, :, 0]
+  # The nearest that has 8 bits is 65536.
+  rtol = 1e-3 if suffix == ".hdr" else 0
+  np.testing.assert_allclose(back, [0, 0, 65504, 65504], rtol=rtol)
+  if suffix != ".hdr":
+    pixels = np.full((1, 1, 2), 3, np.float32)
+    path = tmp_path / f"b{suffix}"
+    write_image(path, pixels, sample="float", has_alpha=True)
+    np.testing.assert_array_equal(read_image(path).pixels, [[[3, 1]]])
+
+
 @pytest.mark.parametrize(
   ("name", "samples", "options", "reason"),
   (
@@ -136,6 +177,9 @@ def test_samples_are_written_as_they_are(tmp_path, suffix, channels, bit_depth):
     ("a.png", np.zeros((4, 4, 5), np.uint8), {}, "5 channels"),
     ("a.gif", np.zeros((4, 4, 3), np.uint8), {}, "unknown suffix '.gif'"),
     ("a.jpg", np.zeros((4, 4, 3), np.uint8), {"jpeg_quality": 0}, "jpeg_qu"),
+    ("a.hdr", np.zeros((4, 4, 3), np.uint8), {}, "stores linear light"),
+    ("a.png", np.zeros((4, 4, 3), np.float16), {}, "cannot store linear"),
+    ("a.tif", np.full((4, 4, 3), np.nan, np.float32), {}, "NaN"),
   ),
 )
 def test_write_samples_refuses(tmp_path, name, samples, options, reason):
@@ -158,6 +202,13 @@ def test_write_samples_refuses(tmp_path, name, samples, options, reason):
     ("a.png", (4, 4, 3), {"bit_depth": 12}, "bit_depth"),
     ("a.jpg", (4, 4, 3), {"jpeg_quality": 0}, "jpeg_quality"),
     ("a.jpg", (65_501, 1, 1), {}, "65500"),
+    ("a.hdr", (4, 4, 4), {"has_alpha": True, "sample": "half"}, "alpha"),
+    ("a.exr", (4, 4, 3), {}, ".exr stores linear light"),
+    ("a.jpg", (4, 4, 3), {"sample": "float"}, "expected one of .exr, .hdr"),
+    ("a.tif", (4, 4, 3), {"sample": "double"}, "sample 'double', expected"),
+    ("a.hdr", (4, 4, 3), {"sample": "half", "icc": b"x"}, "colour profile"),
+    ("a.bmp", (4, 4, 3), {"icc": b"x"}, ".bmp cannot store a colour profile"),
+    ("a.png", (4, 4, 3), {"icc": b"x"}, "profile damaged of no known colours"),
     ("a.gif", (4, 4, 3), {}, "unknown suffix '.gif'"),
     ("a", (4, 4, 3), {}, "no suffix"),
     ("a.webp", (1, 16_384, 3), {}, "16384x1 is larger than .webp's 16383"),
