@@ -47,7 +47,7 @@ def open_arrays(path: str | os.PathLike) -> dict[str, StoredArray]:
     raise ImageError(path, error.strerror or str(error)) from error
   # Any type: zipfile, zlib and numpy raise a dozen on damaged archives.
   except Exception as error:
-    raise ImageError(path, _fault(path, error)) from error
+    raise ImageError(path, _fault(error)) from error
 
   def reader(tensor: torch_file.Tensor) -> Callable[[], np.ndarray]:
     return lambda: _read(
@@ -89,16 +89,16 @@ def _read(path, read: Callable[[zipfile.ZipFile], np.ndarray]) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
       return read(archive)
   except Exception as error:
-    raise ImageError(path, _fault(path, error)) from error
+    raise ImageError(path, _fault(error)) from error
 
 
-def _fault(path, error: Exception) -> str:
-  if isinstance(error, zipfile.BadZipFile) and not zipfile.is_zipfile(path):
+def _fault(error: Exception) -> str:
+  if str(error) == "File is not a zip file":
     return (
       "not a whole file of numpy.savez or of torch.save (1.6 and later): no zip"
       " archive"
     )
-  return f"damaged or unreadable: {str(error) or type(error).__name__}"
+  return f"cannot be read: {str(error) or type(error).__name__}"
 
 
 def require(

@@ -209,8 +209,8 @@ def _fill(target, items: list) -> None:
 def _named(name: str) -> _Global:
   if name not in _GLOBALS:
     raise ValueError(
-      f"the pickle asks for {name[:80].replace(' ', '.')}: only tensors are read"
-      " from a checkpoint, and nothing is run"
+      f"the pickle asks for {name[:80].replace(' ', '.')}: only tensors are"
+      " read from a checkpoint, and nothing is run"
     )
   return _Global(name)
 
