@@ -98,7 +98,8 @@ def _fault(error: Exception) -> str:
       "not a whole file of numpy.savez or of torch.save (1.6 and later): no zip"
       " archive"
     )
-  return f"cannot be read: {str(error) or type(error).__name__}"
+  kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+  return f"cannot be read: {kind}{error}"
 
 
 def require(
