@@ -25,8 +25,11 @@ _OPACITY_MIN = 1 / 255
 _GAIN = math.log(8)
 # Stops of a radial gradient, between which browsers interpolate.
 _STOPS = 8
-# Pixels of the picture that colours are fitted to.
+# Pixels of the picture that colours are fitted to, and for how many Gaussians
+# at most: more are small, and the colours at their centres near (5000 of
+# GaussianImage: 27.9 dB with them, 27.8 dB fitted).
 _FIT_PX = 1 << 17
+_FIT_GAUSSIANS = 20_000
 
 
 def to_svg(data: bytes, *, mode: str = "gradients", sigmas: float = 2.0) -> str:
@@ -72,11 +75,14 @@ def to_svg(data: bytes, *, mode: str = "gradients", sigmas: float = 2.0) -> str:
     mean=drawing.gaussians.mean * np.float32(scale),
     log_scale=drawing.gaussians.log_scale + np.float32(math.log(scale)),
   )
-  tries = [
-    (*paint_colors(picture, small, ink, background=background), ink)
-    for ink in inks
-  ]
-  colors, _, ink = min(tries, key=lambda found: found[1])
+  if len(small.angle) > _FIT_GAUSSIANS:
+    colors, ink = colors_at(picture, small.mean), inks[0]
+  else:
+    tries = [
+      (*paint_colors(picture, small, ink, background=background), ink)
+      for ink in inks
+    ]
+    colors, _, ink = min(tries, key=lambda found: found[1])
   opacity = np.ones(len(colors))
   if drawing.has_alpha:
     opacity, background = colors_at(alpha, small.mean)[:, 0], None

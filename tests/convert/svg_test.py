@@ -7,7 +7,13 @@ import pytest
 
 import jaxgs
 from jaxgs.config import RasterSpec
-from jaxgs.convert import Drawing, decode_drawing, encode_drawing, to_svg
+from jaxgs.convert import (
+  Drawing,
+  decode_drawing,
+  encode_drawing,
+  svg,
+  to_svg,
+)
 from jaxgs.convert.paint import Ink, back_to_front, colors_at, paint_colors
 from jaxgs.types import Gaussians2D
 from tests.convert.drawing_test import scattered
@@ -116,6 +122,16 @@ def test_alpha_and_grey():
   fills = [circle.get("fill") for circle in circles_of(text)]
   assert fills
   assert all(fill[1:3] == fill[3:5] == fill[5:] for fill in fills)
+
+
+def test_many_gaussians_take_the_colours_at_their_centres(data, monkeypatch):
+  monkeypatch.setattr(svg, "_FIT_GAUSSIANS", 50)
+  gaussians = decode_drawing(data).gaussians
+  picture = jaxgs.decompress(data)
+  circles = circles_of(to_svg(data, mode="ellipses"))
+  for n, circle in zip(back_to_front(gaussians), circles, strict=True):
+    x, y = gaussians.mean[n].clip(0, [49, 39]).astype(int)
+    assert circle.get("fill") == "#{:02x}{:02x}{:02x}".format(*picture[y, x])
 
 
 def test_what_it_refuses(data):
