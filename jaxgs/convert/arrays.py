@@ -1,5 +1,6 @@
 """Named arrays of a file, `.npz` or of torch.save, read one by one."""
 
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,10 @@ import numpy as np
 from jaxgs.codec.header import GAUSSIANS_MAX
 from jaxgs.convert import torch_file
 from jaxgs.io import ImageError
+
+# Of all arrays over the file: compressed zeros could fill any memory.
+_RATIO_MAX = 100
+_FREE_BYTES = 1 << 20
 
 
 class StoredArray(NamedTuple):
@@ -39,6 +44,9 @@ def open_arrays(path: str | os.PathLike) -> dict[str, StoredArray]:
   """
   try:
     with zipfile.ZipFile(path) as archive:
+      total = sum(info.file_size for info in archive.infolist())
+      if total > _RATIO_MAX * os.path.getsize(path) + _FREE_BYTES:
+        raise ValueError(f"{total} bytes are packed into it")
       pickle = torch_file.find_pickle(archive)
       if pickle is None:
         return _list_npy(path, archive)
@@ -78,10 +86,15 @@ def _list_npy(path, archive: zipfile.ZipFile) -> dict[str, StoredArray]:
 
 def _npy_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
   with archive.open(name) as file:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-      return np.lib.format.read_array_header_1_0(file)[0]
-    return np.lib.format.read_array_header_2_0(file)[0]
+    read = np.lib.format.read_array_header_2_0
+    if np.lib.format.read_magic(file) == (1, 0):
+      read = np.lib.format.read_array_header_1_0
+    shape, _, dtype = read(file)
+  # Memory for all of it is taken before it is read. (Objects are refused then.)
+  size = 0 if dtype.hasobject else math.prod(shape) * dtype.itemsize
+  if size > archive.getinfo(name).file_size:
+    raise ValueError(f"{name} ends before its {shape} values do")
+  return shape
 
 
 def _read(path, read: Callable[[zipfile.ZipFile], np.ndarray]) -> np.ndarray:

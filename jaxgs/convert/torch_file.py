@@ -4,10 +4,10 @@ torch.save writes (since 1.6) a zip archive of uncompressed records: `data.pkl`,
 a pickle of protocol 2 in which a tensor is a call of
 `torch._utils._rebuild_tensor_v2(storage, offset, size, stride, ...)` and a
 storage a persistent id `("storage", type, key, device, numel)`; `data/<key>`,
-the storage's bytes; and, since 2.1, `byteorder`
+the storage's bytes; and, in newer ones, `byteorder`
 (https://pytorch.org/docs/stable/notes/serialization.html).
 
-Unpickling would call what the file says. Here a machine for the two dozen
+Unpickling would call what the file says. Here a machine for the thirty
 opcodes that torch.save needs follows the stream. What a stream may name is a
 table of names, never of callables, so that there is nothing to run; it admits
 less than `torch.load(weights_only=True)` does, which would need an installation
@@ -15,6 +15,7 @@ of torch. Arrays are read when asked for, once their shapes are known to be
 sensible.
 """
 
+import math
 import pickletools
 import zipfile
 from typing import NamedTuple
@@ -114,9 +115,11 @@ def read_tensor(
     order = _record(archive, f"{folder}byteorder", 16).decode()
   dtype = np.dtype(tensor.storage.dtype).newbyteorder(order)
   data = _record(archive, f"{folder}data/{tensor.storage.key}")
+  if math.prod(tensor.shape) * dtype.itemsize > len(data):
+    raise ValueError("a tensor is larger than its storage")
   strides = [step * dtype.itemsize for step in tensor.stride]
   begin = tensor.offset * dtype.itemsize
-  # numpy checks the bounds.
+  # numpy checks that it ends within, too.
   return np.ndarray(tensor.shape, dtype, data, begin, strides).copy()
 
 
@@ -146,9 +149,9 @@ def _follow(data: bytes):
 
   for opcode, value, _ in pickletools.genops(data):
     match opcode.name:
-      case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1":
+      case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
         stack.append(value)
-      case "BINFLOAT":
+      case "BINUNICODE":
         stack.append(value)
       case "NONE" | "NEWTRUE" | "NEWFALSE":
         stack.append({"NONE": None, "NEWTRUE": True}.get(opcode.name, False))

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,25 @@ def test_bad_files(tmp_path, change, reason):
     read_npz(path)
   assert str(caught.value).startswith(f"{path}: ")
   assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_unpack_to_much_more(tmp_path):
+  path = tmp_path / "a.npz"
+  np.savez_compressed(path, mean=np.zeros((1 << 19, 2)), log_scale=np.zeros(2))
+  with pytest.raises(ImageError, match=r"83\d{5} bytes are packed into it"):
+    kind_of(path)
+
+
+def test_arrays_that_are_cut_short(tmp_path):
+  path = _written(tmp_path, {})
+  with zipfile.ZipFile(path) as archive:
+    records = {name: archive.read(name) for name in archive.namelist()}
+  records["mean.npy"] = records["mean.npy"].replace(b"(300, 2)", b"(900, 2)")
+  with zipfile.ZipFile(path, "w") as archive:
+    for name, data in records.items():
+      archive.writestr(name, data)
+  with pytest.raises(ImageError, match=r"mean.npy ends before its \(900, 2\)"):
+    read_npz(path)
 
 
 def test_damaged_files(tmp_path):

@@ -107,7 +107,11 @@ def _nested(depth=60):
     (b"\x80\2K\1Q.", "cannot be read"),
     (_state(STORAGE % b"0"), "no arrays"),
     (_state(_tensor(key=b"9")), "There is no item"),
-    (_state(_tensor(shape=b"K\x0dK\2\x86")), "incompatible with shape"),
+    (_state(_tensor(shape=b"K\x0dK\2\x86")), "larger than its storage"),
+    (
+      _state(_tensor(shape=b"J\0\0\0\1K\2\x86", stride=b"K\0K\0\x86")),
+      "larger than its storage",
+    ),
     (_state(_tensor(offset=b"K\1")), "incompatible with shape"),
     (_state(_tensor(stride=b"K\3K\1\x86")), "incompatible with shape"),
     (_state(_tensor(stride=b"J\xff\xff\xff\xffK\1\x86")), "impossible size"),
