@@ -21,7 +21,7 @@ LAYERS = [
   {"growth"},
   {"fit"},
   {"compress", "decompress", "checkpoint"},
-  {"rate_control", "fit_together"},
+  {"rate_control", "fit_together", "convert"},
   {"batch"},
   {"stream"},
   {"", "cli"},

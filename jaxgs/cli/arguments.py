@@ -15,6 +15,17 @@ _ENCODE_BATCH = (
 )
 
 
+_IMPORT = (
+  "Rounds the Gaussians of other programs and writes them to a .jgs file as"
+  " they are: nothing is fitted. Checkpoints are read without PyTorch, and"
+  " nothing in them is run. They do not say how large their picture is."
+)
+_EXPORT = (
+  "A .jgs file to plain arrays (.npz, which import reads), or to a likeness in"
+  " vector graphics (.svg)."
+)
+
+
 class _Parser(argparse.ArgumentParser):
   """An ArgumentParser that reports a mistake in one line."""
 
@@ -96,6 +107,16 @@ def make_parser() -> argparse.ArgumentParser:
   compare.add_argument("reference", metavar="REF", help="an image")
   compare.add_argument("input", metavar="FILE", help="a .jgs file or an image")
   compare.add_argument("--json", action="store_true", help="report as JSON")
+  _add_import_arguments(
+    commands.add_parser(
+      "import", help="other programs' Gaussians", description=_IMPORT
+    )
+  )
+  _add_export_arguments(
+    commands.add_parser(
+      "export", help="a .jgs file as arrays or SVG", description=_EXPORT
+    )
+  )
   return parser
 
 
@@ -222,4 +243,55 @@ def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     type=_window,
     metavar="X,Y,W,H",
     help="only this window of the scaled picture",
+  )
+
+
+def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "input", metavar="IN", help="a checkpoint (.pt, .pth.tar) or an .npz file"
+  )
+  parser.add_argument("output", metavar="OUT", help="a .jgs or an .npz file")
+  parser.add_argument(
+    "--from",
+    dest="kind",
+    choices=["image-gs", "gaussian-image", "npz"],
+    help="whose it is (default: by its content)",
+  )
+  for side in ("height", "width"):
+    parser.add_argument(
+      f"--{side}",
+      type=_number(int, 1, 65536),
+      metavar=side[0].upper(),
+      help="of the picture, px, for a checkpoint",
+    )
+  parser.add_argument(
+    "--coarseness",
+    type=_number(float, 1e-3, 1e3),
+    metavar="R",
+    default=1 / 8,
+    help="multiplies the steps of rounding; 1 is for what was fitted on them"
+    " (default: 0.125)",
+  )
+  image_gs = parser.add_argument_group("as the Image-GS fit was made with")
+  image_gs.add_argument("--disable_inverse_scale", action="store_true")
+  image_gs.add_argument("--disable_topk_norm", action="store_true")
+  image_gs.add_argument(
+    "--gamma", type=_number(float, 1 / 1024, 16), metavar="G", default=1.0
+  )
+  parser.add_argument("--json", action="store_true", help="report as JSON")
+
+
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("input", metavar="IN.jgs", help="the file to read")
+  parser.add_argument("output", metavar="OUT", help="an .npz or an .svg file")
+  parser.add_argument(
+    "--mode",
+    choices=["gradients", "ellipses"],
+    help="of an SVG: ellipses that fade (the default), or flat ones",
+  )
+  parser.add_argument(
+    "--sigmas",
+    type=_number(float, 0.01, 10),
+    metavar="K",
+    help="half axes of flat ellipses in standard deviations (default: 2)",
   )
