@@ -1,0 +1,32 @@
+"""Makes ms_ssim.npz: values of pytorch-msssim.
+
+Where pytorch-msssim is installed: `python -m tests.data.make_ms_ssim`.
+"""
+
+import pathlib
+
+import numpy as np
+
+from tests.data.metric_pictures import pair
+
+# (height, width, noise); odd sides too. Its least side is 161.
+CASES = ((161, 183, 0.1), (176, 192, 0.5), (203, 162, 0.02))
+
+
+def main():
+  import torch
+  from pytorch_msssim import ms_ssim, ssim
+
+  values = {"ssim": [], "ms_ssim": []}
+  for height, width, noise in CASES:
+    a, b = (
+      torch.from_numpy(v).permute(2, 0, 1)[None].double()
+      for v in pair(height, width, noise=noise)
+    )
+    values["ssim"].append(ssim(a, b, data_range=1.0).item())
+    values["ms_ssim"].append(ms_ssim(a, b, data_range=1.0).item())
+  np.savez(pathlib.Path(__file__).with_name("ms_ssim.npz"), **values)
+
+
+if __name__ == "__main__":
+  main()
