@@ -45,6 +45,8 @@ _FEATURE_WIDTH_DEGREES = 0.082  # Section 4.2.
 _COLOR_POWER, _FEATURE_POWER = 0.7, 0.5
 # Section 4.1.3: differences up to 0.4 of the largest take 0.95 of the range.
 _KNEE_IN, _KNEE_OUT = 0.4, 0.95
+# Between green and blue, the two colours that lie farthest apart (4.1.3).
+_LARGEST_DISTANCE = 41.2761
 
 
 def flip(
@@ -87,13 +89,17 @@ def flip_map(
     ValueError: as in `flip`.
   """
   check_pair(a, b)
-  pair = jnp.clip(to_rgb(jnp.stack([a, b])), 0.0, 1.0)
-  low = pair / 12.92
-  linear = jnp.where(pair <= 0.04045, low, ((pair + 0.055) / 1.055) ** 2.4)
-  return linear_flip_map(linear, pixels_per_degree)
+  return linear_flip_map(_linear_pair(a, b), pixels_per_degree)
 
 
 # Compiled as a whole also for a caller who does not, as in `ssim`.
+@jax.jit
+def _linear_pair(a, b):
+  pair = jnp.clip(to_rgb(jnp.stack([a, b])), 0.0, 1.0)
+  low = pair / 12.92
+  return jnp.where(pair <= 0.04045, low, ((pair + 0.055) / 1.055) ** 2.4)
+
+
 @functools.partial(jax.jit, static_argnames="pixels_per_degree")
 def linear_flip_map(pair: jax.Array, pixels_per_degree: float) -> jax.Array:
   """FLIP error at each pixel of pictures without the curve of sRGB.
@@ -134,10 +140,10 @@ def _color_difference(rgb: jax.Array) -> jax.Array:
   """HyAB distance of two pictures, spread over [0, 1]."""
   lab = _hunt_lab(_mix(rgb, _TO_XYZ))
   distance = _hyab(lab[0], lab[1]) ** _COLOR_POWER
-  largest = _largest_distance()
-  knee = _KNEE_IN * largest
+  knee = _KNEE_IN * _LARGEST_DISTANCE
+  slope = (1 - _KNEE_OUT) / (_LARGEST_DISTANCE - knee)
   below = distance * (_KNEE_OUT / knee)
-  above = _KNEE_OUT + (distance - knee) / (largest - knee) * (1 - _KNEE_OUT)
+  above = _KNEE_OUT + (distance - knee) * slope
   return jnp.where(distance < knee, below, above)
 
 
@@ -156,14 +162,6 @@ def _hyab(a, b):
   """City-block in lightness, Euclidean in colour."""
   d = a - b
   return jnp.abs(d[..., 0]) + jnp.hypot(d[..., 1], d[..., 2])
-
-
-@functools.cache
-def _largest_distance() -> float:
-  """Between green and blue, the two primaries that lie farthest apart."""
-  with jax.ensure_compile_time_eval():
-    lab = _hunt_lab(jnp.asarray(_TO_XYZ.T, jnp.float32))
-    return float(_hyab(lab[1], lab[2])) ** _COLOR_POWER
 
 
 def _feature_difference(y: jax.Array, pixels_per_degree: float) -> jax.Array:

@@ -154,33 +154,34 @@ def hdr_flip_map(
   if exposures is None:
     exposures = flip_exposures(a, tone_mapper=tone_mapper)
   _curve(tone_mapper)  # Before the work.
-  return _map(a, b, pixels_per_degree, tone_mapper, exposures)
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _map(a, b, pixels_per_degree, tone_mapper, exposures):
   pair = jnp.maximum(to_rgb(jnp.stack([a, b])), 0.0)
-  batch = a.shape[:-3]
+  return _map(pair, pixels_per_degree, tone_mapper, exposures)
+
+
+# Compiled as a whole also for a caller who does not.
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _map(pair, pixels_per_degree, tone_mapper, exposures):
+  dtype, batch = pair.dtype, pair.shape[1:-3]
   start, stop = (
-    jnp.broadcast_to(jnp.asarray(x, a.dtype), batch) for x in exposures[:2]
+    jnp.broadcast_to(jnp.asarray(x, dtype), batch) for x in exposures[:2]
   )
   count = jnp.broadcast_to(jnp.asarray(exposures.count, jnp.int32), batch)
+  curve = _curve(tone_mapper)
 
   def step(index, error):
     # Pictures with fewer exposures repeat their last: the largest stays.
     reached = jnp.minimum(index, count - 1) / jnp.maximum(count - 1, 1)
-    exposure = start + reached.astype(a.dtype) * (stop - start)
-    shown = _tone_map(pair * jnp.exp2(exposure)[None, ..., None, None, None], k)
+    light = jnp.exp2(start + reached.astype(dtype) * (stop - start))
+    shown = _tone_map(pair * light[None, ..., None, None, None], curve)
     return jnp.maximum(error, linear_flip_map(shown, pixels_per_degree))
 
-  k = _curve(tone_mapper)
-  nothing = jnp.zeros(a.shape[:-1], a.dtype)
+  nothing = jnp.zeros(pair.shape[1:-1], dtype)
   return jax.lax.fori_loop(0, jnp.max(count), step, nothing)
 
 
-def _tone_map(image: jax.Array, k: tuple[float, ...]) -> jax.Array:
+def _tone_map(image: jax.Array, curve: tuple[float, ...]) -> jax.Array:
   """Linear light, 0 or more, in [0, 1]."""
-  k0, k1, k2, k3, k4 = k
+  k0, k1, k2, k3, k4 = curve
   if k2 == 0:  # Reinhard: the luminance is mapped, the colour stays.
     return jnp.clip(image / (1.0 + _luminance(image)[..., None]), 0.0, 1.0)
   shown = (k0 * image + k1) * image / ((k2 * image + k3) * image + k4)

@@ -29,7 +29,7 @@ def _pair(**options):
   return tuple(jnp.asarray(v) for v in pair(*make_flip.SIZE, **options))
 
 
-def _small(name, batch=()):
+def _small(name):
   """Pictures whose windows compile fast, and the metric."""
   pictures = pair if name == "flip" else hdr_pair
   pairs = [pictures(9, 14, seed=k) for k in range(3)]
@@ -43,7 +43,8 @@ def _small(name, batch=()):
 
 @pytest.mark.parametrize("name", make_flip.LDR)
 def test_flip_agrees_with_the_authors(reference, name):
-  options = {"pixels_per_degree": v for v in make_flip.LDR[name].values()}
+  given = make_flip.LDR[name]
+  options = {"pixels_per_degree": given["ppd"]} if given else {}
   error = flip_map(*_pair(), **options)
   expected = reference[f"ldr_{name}"]
   assert expected.max() > 0.9
@@ -65,7 +66,7 @@ def test_hdr_flip_agrees_with_the_authors(reference, name):
     found = flip_exposures(a, tone_mapper=mapper)
     np.testing.assert_allclose(found.start, start, atol=1e-4)
     np.testing.assert_allclose(found.stop, stop, atol=1e-4)
-    assert found.count == count
+    assert int(found.count) == count
   error = hdr_flip_map(a, b, tone_mapper=mapper, exposures=exposures)
   expected = reference[f"hdr_{name}"]
   assert expected.max() > 0.2
@@ -93,13 +94,12 @@ def test_green_against_blue_is_the_largest_error():
   ("metric", "error_map"), ((flip, flip_map), (hdr_flip, hdr_flip_map))
 )
 def test_identical_pictures_give_zero(metric, error_map):
-  a, _ = _small("flip")
+  a = _small("flip")[0][0]
   assert error_map(a, a).shape == a.shape[:-1]
-  np.testing.assert_array_equal(metric(a, a), np.zeros(3))
-  for level in (0.0, 1.0):
-    flat = jnp.full((3, 1, 3), level)
-    assert metric(flat, flat) == 0
-  assert metric(jnp.zeros((1, 1, 3)), jnp.ones((1, 1, 3))) > 0.1
+  assert metric(a, a) == 0
+  dot = jnp.zeros((1, 1, 3))
+  assert metric(dot, dot) == 0
+  assert metric(dot, dot + 1) > 0.1
 
 
 @pytest.mark.parametrize("metric", (flip, hdr_flip))
@@ -109,11 +109,10 @@ def test_batch_is_a_loop(metric):
     assert len(set(flip_exposures(a).count.tolist())) > 1
   expected = np.array([metric(*v) for v in zip(a, b, strict=True)])
   assert len(np.unique(expected)) == 3
-  np.testing.assert_allclose(metric(a, b), expected, rtol=1e-5)
-  np.testing.assert_allclose(jax.jit(metric)(a, b), expected, rtol=1e-5)
-  np.testing.assert_allclose(jax.vmap(metric)(a, b), expected, rtol=1e-5)
   many = metric(a[:, None], b[:, None])
   np.testing.assert_allclose(many, expected[:, None], rtol=1e-5)
+  mapped = jax.jit(jax.vmap(metric))(a, b)
+  np.testing.assert_allclose(mapped, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("metric", (flip, hdr_flip))

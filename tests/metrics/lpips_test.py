@@ -42,8 +42,8 @@ def test_agrees_with_the_authors(network):
 
 
 def test_identical_pictures_give_zero(weights):
-  a, _ = _pictures()
-  np.testing.assert_array_equal(lpips(a, a, weights=weights), np.zeros(3))
+  a = _pictures()[0][0, :31, :31]
+  assert lpips(a, a, weights=weights) == 0
 
 
 def test_batch_is_a_loop(weights):
@@ -56,17 +56,14 @@ def test_batch_is_a_loop(weights):
   def metric(a, b):
     return lpips(a, b, weights=weights)
 
-  for found in (
-    jax.jit(metric)(a, b),
-    jax.vmap(metric)(a, b),
-    metric(a[None], b[None])[0],
-    jax.jit(lpips)(a, b, weights=weights),
-  ):
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+  found = metric(a[None], b[None])
+  np.testing.assert_allclose(found, expected[None], rtol=1e-4)
+  found = jax.jit(jax.vmap(metric))(a, b)
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_channels(weights):
-  a, b = (v[0] for v in _pictures())
+  a, b = (v[0, :31, :31] for v in _pictures())
   grey = [v[..., :1] for v in (a, b)]
   tripled = [jnp.repeat(v, 3, -1) for v in grey]
   found = lpips(*grey, weights=weights)
