@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.convert_lpips import rename
+from experiments.torch_weights import rename
 from jaxgs import cli, metrics
 from jaxgs.io import read_image, write_image
 from tests.data import make_lpips

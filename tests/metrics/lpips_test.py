@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.convert_lpips import rename
+from experiments.torch_weights import rename
 from jaxgs.metrics import LpipsWeights, load_lpips_weights, lpips
 from jaxgs.metrics.lpips import lpips_weights_of
 from tests.data import make_lpips
