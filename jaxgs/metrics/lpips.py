@@ -44,8 +44,7 @@ jax.tree_util.register_dataclass(
 def lpips(a: jax.Array, b: jax.Array, *, weights: LpipsWeights) -> jax.Array:
   """Learned perceptual distance of each picture.
 
-  Differentiable. Values of the two networks do not compare; papers mostly
-  report "alex" or "vgg" by name.
+  Differentiable. Values of the two networks do not compare with each other.
 
   Args:
     a: (..., H, W, C) float in [0, 1], sRGB, sides of 31 pixels or more (16 for

@@ -106,6 +106,7 @@ class Network(nn.Module):
 
 def _directions(x: jax.Array) -> jax.Array:
   """Features of each place with length 1; 0 where there are none."""
+  # The gradient at length 0 is no number, but the ReLU before lets none of it
+  # through.
   square = jnp.sum(jnp.square(x), -1, keepdims=True)
-  # The gradient of a square root of 0 would be infinite.
-  return x / (jnp.sqrt(jnp.maximum(square, 1e-20)) + 1e-10)
+  return x / (jnp.sqrt(square) + 1e-10)
