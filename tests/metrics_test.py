@@ -1,4 +1,5 @@
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,8 @@ import pytest
 import skimage.metrics
 
 from jaxgs.metrics import ms_ssim, mse, psnr, ssim, ssim_map
+from tests.data import make_ms_ssim
+from tests.data.metric_pictures import pair
 
 METRICS = (mse, psnr, ssim, ms_ssim)
 
@@ -165,6 +168,20 @@ def test_ms_ssim_agrees_with_the_definition(shape, num_scales):
   a, b = _pair(*shape)
   expected = _slow_ms_ssim(a, b, num_scales)
   np.testing.assert_allclose(ms_ssim(a, b), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ("ssim", "ms_ssim"))
+def test_agrees_with_pytorch_msssim(name):
+  metric = {"ssim": ssim, "ms_ssim": ms_ssim}[name]
+  path = pathlib.Path(__file__).with_name("data") / "ms_ssim.npz"
+  with np.load(path) as archive:
+    expected = archive[name]
+  assert np.ptp(expected) > 0.03
+  size = make_ms_ssim.SIZE
+  pairs = [pair(*size, noise=noise) for noise in make_ms_ssim.CASES]
+  a, b = (jnp.asarray(np.stack(x)) for x in zip(*pairs, strict=True))
+  found = metric(a, b)
+  np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def test_ms_ssim_of_one_scale_is_ssim():

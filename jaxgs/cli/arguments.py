@@ -14,6 +14,8 @@ _ENCODE_BATCH = (
   " image that fails gets a line on stderr, and the exit code is 1 at the end."
 )
 
+METRICS = ("psnr", "ssim", "ms_ssim", "flip", "lpips")
+
 
 _IMPORT = (
   "Rounds the Gaussians of other programs and writes them to a .jgs file as"
@@ -60,6 +62,15 @@ def _window(text: str) -> tuple[int, int, int, int]:
   return x, y, w, h
 
 
+def _metrics(text: str) -> tuple[str, ...]:
+  names = tuple(dict.fromkeys(text.split(",")))
+  if names != ("all",) and not set(names) <= set(METRICS):
+    raise argparse.ArgumentTypeError(
+      f"must be all, or some of {','.join(METRICS)}, got {text!r}"
+    )
+  return names
+
+
 class _Version(argparse.Action):
   """Prints the version, for which it reads the installed metadata."""
 
@@ -104,9 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
   info.add_argument("--json", action="store_true", help="report as JSON")
 
   compare = commands.add_parser("eval", help="how close a picture is")
-  compare.add_argument("reference", metavar="REF", help="an image")
-  compare.add_argument("input", metavar="FILE", help="a .jgs file or an image")
-  compare.add_argument("--json", action="store_true", help="report as JSON")
+  _add_eval_arguments(compare)
   _add_import_arguments(
     commands.add_parser(
       "import", help="other programs' Gaussians", description=_IMPORT
@@ -295,3 +304,50 @@ def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="K",
     help="half axes of flat ellipses in standard deviations (default: 2)",
   )
+
+
+def _add_eval_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("reference", metavar="REF", help="an image")
+  parser.add_argument("input", metavar="FILE", help="a .jgs file or an image")
+  parser.add_argument(
+    "--metrics",
+    type=_metrics,
+    metavar="LIST",
+    default=("psnr", "ssim", "ms_ssim"),
+    help=f"all, or some of {','.join(METRICS)} (default: psnr,ssim,ms_ssim);"
+    " lpips needs weights",
+  )
+  parser.add_argument(
+    "--lpips_network",
+    choices=("alex", "vgg"),
+    default="alex",
+    help="whose weights are read from $JAXGS_WEIGHTS or ~/.cache/jaxgs/weights"
+    " (default: alex)",
+  )
+  parser.add_argument(
+    "--pixels_per_degree",
+    type=_number(float, 1, 1000),
+    metavar="P",
+    default=67.02,
+    help="of the eye's angle, for FLIP (default: 67.02)",
+  )
+  parser.add_argument(
+    "--error_map",
+    metavar="OUT",
+    help="an image to write: where the two differ",
+  )
+  parser.add_argument(
+    "--error_map_kind",
+    choices=("flip", "absolute"),
+    default="flip",
+    help="FLIP in the colours of magma, or the absolute difference (default:"
+    " flip)",
+  )
+  parser.add_argument(
+    "--error_gain",
+    type=_number(float, 1e-3, 1e6),
+    metavar="G",
+    default=10.0,
+    help="of the absolute difference (default: 10)",
+  )
+  parser.add_argument("--json", action="store_true", help="report as JSON")

@@ -43,9 +43,14 @@ def check_backend(spec: RasterSpec, *, decode: bool) -> None:
 
 def complain(command: str, message: str) -> None:
   """Prints one line about a fault."""
+  note(command, f"error: {message}")
+
+
+def note(command: str, message: str) -> None:
+  """Prints one line beside the result."""
   # Names of files may hold bytes that are no text.
   line = " ".join(message.split()).encode(errors="backslashreplace").decode()
-  print(f"jaxgs {command}: error: {line}", file=sys.stderr)
+  print(f"jaxgs {command}: {line}", file=sys.stderr)
 
 
 def show(report: Report, as_json: bool) -> None:
