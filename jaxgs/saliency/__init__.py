@@ -1,0 +1,1 @@
+from jaxgs.saliency.spectral import spectral_residual
