@@ -186,3 +186,24 @@ def test_float_images_and_reports():
   assert steps[-1] == 40
   assert steps == sorted(set(steps))
   assert jaxgs.decode(data)[0].bit_depth == 8
+
+
+def test_the_mask_reaches_the_fit():
+  mask = np.full((24, 32), 0.1, np.float32)
+  mask[:, 20:] = 1.0
+  plain = jaxgs.compress(pixels(), CONFIG)
+  assert jaxgs.compress(pixels(), CONFIG, mask=mask) != plain
+
+
+@pytest.mark.parametrize(
+  ("mask", "reason"),
+  (
+    (np.ones((24, 31)), r"mask must be \(H, W\) = \(24, 32\), got \(24, 31\)"),
+    (np.zeros((24, 32)), r"mask must be in \(0, 1\], got 0.0 to 0.0"),
+    (np.full((24, 32), 1.5), r"mask must be in \(0, 1\], got 1.5 to 1.5"),
+    (np.full((24, 32), np.nan), r"mask must be in \(0, 1\], got nan"),
+  ),
+)
+def test_refuses_a_mask(mask, reason):
+  with pytest.raises(ValueError, match=reason):
+    jaxgs.compress(pixels(), CONFIG, mask=mask)

@@ -53,15 +53,12 @@ def mask_source(name: str | None) -> Callable[[np.ndarray], np.ndarray | None]:
 
 def map_source(name: str) -> MapOf:
   """The maps themselves; see `mask_source`."""
-  import jax
-
   from jaxgs import saliency
 
   if name == "emlnet":
     return _emlnet()
   if name == "spectral":
-    spectral = jax.jit(saliency.spectral_residual)
-    return lambda pixels: np.asarray(spectral(pixels))
+    return lambda pixels: np.asarray(saliency.spectral_residual(pixels))
   found = saliency.read_map(name)
   return lambda pixels: saliency.resize_map(found, pixels.shape[:2])
 

@@ -16,6 +16,7 @@ _BLUR_PX = 2.5
 _NOISE = 1e-3
 
 
+@jax.jit
 def spectral_residual(image: jax.Array) -> jax.Array:
   """Saliency by the spectral residual.
 
@@ -35,17 +36,23 @@ def spectral_residual(image: jax.Array) -> jax.Array:
     ValueError: The image has another rank.
   """
   height, width = image.shape[:2]
-  longer = max(height, width)
-  size = [max(1, round(_SIDE_PX * side / longer)) for side in (height, width)]
+  shrink = min(1.0, _SIDE_PX / max(height, width))
+  size = [max(1, round(shrink * side)) for side in (height, width)]
   small = jax.image.resize(luma(image), size, "linear")
-  # The mean says nothing, and would leave its rounding everywhere.
-  spectrum = jnp.fft.fft2(small - jnp.mean(small))
-  amplitude = jnp.abs(spectrum) + _NOISE
-  level = jnp.log(amplitude)
+  # The mean is put back: as part of the sum its rounding would be everywhere.
+  mean = jnp.mean(small)
+  spectrum = jnp.fft.fft2(small - mean)
+  total = (mean * small.size).astype(spectrum.dtype)
+  spectrum = spectrum.at[0, 0].set(total)
+  amplitude = jnp.abs(spectrum)
+  is_flat = jnp.max(amplitude.at[0, 0].set(0.0)) < _NOISE
+  level = jnp.log(jnp.maximum(amplitude, _NOISE))
   residual = level - _box(level)
-  # Divided, not by the angle: the phase of what is 0 is no phase.
-  unusual = jnp.fft.ifft2(jnp.exp(residual) * (spectrum / amplitude))
+  # Scaled, not made of angles: what is 0 has no phase, and stays 0.
+  gain = jnp.where(amplitude > _NOISE, jnp.exp(residual - level), 0.0)
+  unusual = jnp.fft.ifft2(gain.astype(spectrum.dtype) * spectrum)
   found = blur(jnp.square(jnp.abs(unusual)), _BLUR_PX)
+  found = jnp.where(is_flat, 0.0, found)
   return stretch(jax.image.resize(found, (height, width), "linear"))
 
 

@@ -106,7 +106,9 @@ def load_weights(path: str | os.PathLike | None = None) -> Weights:
       f" EML-Net, which belong in {WHERE}"
     )
   try:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here: of a damaged file np.load leaves its own open.
+    with path.open("rb") as stream:
+      file = np.load(stream, allow_pickle=False)
       flat = {tuple(name.split("/")): file[name] for name in file.files}
   except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise ImageError(path, f"not a whole .npz file: {error}") from error

@@ -99,8 +99,10 @@ def main():
     for i, tap in enumerate(maps):
       arrays[f"{salt}_{i}"] = tap[0, 0].numpy()[:16, :16]
   for name, array in arrays.items():
-    print(f"{name}: {array.shape}, {array.mean():.4g} +- {array.std():.4g},"
-          f" {array.min():.4g} to {array.max():.4g}")
+    print(
+      f"{name}: {array.shape}, {array.mean():.4g} +- {array.std():.4g},"
+      f" {array.min():.4g} to {array.max():.4g}"
+    )
   out = pathlib.Path(__file__).parent / "emlnet.npz"
   np.savez_compressed(out, **arrays)
   print(out, out.stat().st_size)

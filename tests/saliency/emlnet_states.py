@@ -25,7 +25,11 @@ def trunk_shapes():
     for block in range(count):
       name = f"layer{layer}.{block}"
       for i, shape in enumerate(
-        [(width, channels, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)]
+        [
+          (width, channels, 1, 1),
+          (width, width, 3, 3),
+          (4 * width, width, 1, 1),
+        ]
       ):
         shapes.append((f"{name}.conv{i + 1}.weight", shape))
         shapes += _norm(f"{name}.bn{i + 1}", shape[0])
@@ -45,7 +49,7 @@ def decoder_shapes():
   for trunk in ("img_model", "pla_model"):
     for i in range(5):
       shapes += _readout(f"{trunk}.{i}", 1)
-  return dict(shapes + [*_readout("combined", 10)])
+  return dict([*shapes, *_readout("combined", 10)])
 
 
 def random_state(salt, shapes):

