@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import sys
 
 import jax
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 import jaxgs
-from jaxgs import codec
+from jaxgs import checkpoint, codec
+from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, FieldBits, QuantConfig, RasterSpec
 from tests.pictures import blobs
 
@@ -188,11 +190,56 @@ def test_float_images_and_reports():
   assert jaxgs.decode(data)[0].bit_depth == 8
 
 
-def test_the_mask_reaches_the_fit():
-  mask = np.full((24, 32), 0.1, np.float32)
-  mask[:, 20:] = 1.0
-  plain = jaxgs.compress(pixels(), CONFIG)
-  assert jaxgs.compress(pixels(), CONFIG, mask=mask) != plain
+class Enough(Exception):
+  pass
+
+
+def test_fit_image_passes_the_mask_on(monkeypatch):
+  module = importlib.import_module("jaxgs.compress")
+  seen = []
+
+  def init_fit(*args, mask, **options):
+    seen.append(mask)
+    return jaxgs.init_fit(*args, mask=mask, **options)
+
+  def fit_chunk(*args, mask, **options):
+    seen.append(mask)
+    raise Enough
+
+  monkeypatch.setattr(module, "init_fit", init_fit)
+  monkeypatch.setattr(module, "fit_chunk", fit_chunk)
+  mask = np.full((24, 32), 0.5, np.float32)
+  with pytest.raises(Enough):
+    jaxgs.fit_image(jax.random.key(0), blobs(0), CONFIG.fit, mask=mask)
+  np.testing.assert_array_equal(np.stack(seen), [mask, mask])
+
+
+def test_the_mask_reaches_every_fit(monkeypatch, tmp_path):
+  mask = np.full((24, 32), 0.5)
+  key = jax.random.key(0)
+  job = Job.of(pixels(), CONFIG, mask=mask)
+  start = checkpoint.begin(key, job)
+  calls = {
+    "compress": lambda: jaxgs.compress(pixels(), CONFIG, mask=mask),
+    "rate_control": lambda: jaxgs.compress_to_size(
+      pixels(), 200, CONFIG, mask=mask
+    ),
+    "checkpoint": lambda: checkpoint.fit_with_checkpoints(
+      key, job, start, tmp_path / "a.npz", fingerprint="", every_steps=20
+    ),
+  }
+  seen = []
+
+  def fit_image(*args, mask, **options):
+    seen.append(mask)
+    raise Enough
+
+  for name, call in calls.items():
+    module = importlib.import_module(f"jaxgs.{name}")
+    monkeypatch.setattr(module, "fit_image", fit_image)
+    with pytest.raises(Enough):
+      call()
+    np.testing.assert_array_equal(seen.pop(), mask.astype(np.float32))
 
 
 @pytest.mark.parametrize(
