@@ -351,7 +351,7 @@ def test_pixels_count_by_the_mask():
   mask = jnp.asarray(np.broadcast_to(mask, (24, 32)))
   config = jaxgs.preset("fast", num_gaussians=24, num_steps=60).fit
   config = dataclasses.replace(
-    config, growth_every=10, chunk_steps=10, growth_rounds=3
+    config, growth_every=20, chunk_steps=20, growth_rounds=2, relocate_ratio=0.0
   )
 
   def errors(mask):

@@ -1,5 +1,6 @@
 """`jaxgs saliency`: where people look; and `--saliency` of other commands."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -72,11 +73,11 @@ def _emlnet() -> MapOf:
       f"emlnet needs {error.name}: pip install 'jaxgs[saliency]'"
     ) from error
   weights = load_weights()
+  # One picture takes all cores, and some 400 MB.
+  lock = threading.Lock()
 
   def map_of(pixels: np.ndarray) -> np.ndarray:
-    try:
+    with lock:
       return np.asarray(emlnet_saliency(weights, pixels))
-    except ValueError as error:
-      raise CliError(f"emlnet: {error}") from error
 
   return map_of
