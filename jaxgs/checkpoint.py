@@ -142,7 +142,7 @@ def begin(key: jax.Array, job: Job) -> Checkpoint:
   """
   measured_later = job.config.quant.measured
   return Checkpoint(
-    init_fit(key, job.target, job.config.fit),
+    init_fit(key, job.target, job.config.fit, mask=job.mask),
     None if measured_later else job.lattice(),
   )
 
@@ -194,6 +194,7 @@ def fit_with_checkpoints(
       config,
       lattice=lattice,
       transform=job.transform,
+      mask=job.mask,
       state=state,
       until=until,
       report=report,

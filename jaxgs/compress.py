@@ -39,6 +39,7 @@ def fit_image(
   lattice: codec.Lattice | None = None,
   transform: str = "none",
   importance: jax.Array | None = None,
+  mask: jax.Array | None = None,
   state: FitState | None = None,
   until: int | None = None,
   report: Report | None = None,
@@ -53,6 +54,8 @@ def fit_image(
       if an early stop brings that forward).
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
+    mask: (H, W) in (0, 1], how much a pixel counts: in the loss, and for where
+      Gaussians are; all alike when None.
     state: Go on from here instead of from the start.
     until: Stop at this step; None: at the end. Without a lattice the fit then
       also stops where rounding would begin, even if an early stop has brought
@@ -68,8 +71,10 @@ def fit_image(
   config = resolve(config)
   image = jnp.asarray(image, jnp.float32)
   steps_on_device = None if lattice is None else device_lattice(lattice)
+  if mask is not None:
+    mask = jnp.asarray(mask, jnp.float32)
   if state is None:
-    state = init_fit(key, image, config, importance=importance)
+    state = init_fit(key, image, config, importance=importance, mask=mask)
   decay_steps = config.num_steps - config.decay_step
   while True:
     step, decay_step = int(state.step), int(state.decay_step)
@@ -90,6 +95,7 @@ def fit_image(
       config,
       lattice=steps_on_device if quantized else None,
       transform=transform,
+      mask=mask,
       num_steps=min(chunk_end, *stops) - step,
     )
     if int(new.dropped):
@@ -237,6 +243,7 @@ def compress(
   bit_depth: int | None = None,
   has_alpha: bool | None = None,
   importance: jax.Array | None = None,
+  mask: np.ndarray | None = None,
   report: Report | None = None,
 ) -> bytes:
   """Turns an image into the bytes of a `.jgs` file.
@@ -250,15 +257,19 @@ def compress(
     has_alpha: Whether the last channel is alpha; for 2 and 4 channels when
       None.
     importance: (H, W), a density for the first Gaussians.
+    mask: (H, W) in (0, 1], how much a pixel counts, see
+      `saliency.pixel_mask`; all alike when None.
     report: Called with the FitState after every chunk of steps.
 
   Returns:
     The file.
 
   Raises:
-    ValueError: The image or a setting is out of range.
+    ValueError: The image, the mask or a setting is out of range.
   """
-  job = Job.of(image, config, bit_depth=bit_depth, has_alpha=has_alpha)
+  job = Job.of(
+    image, config, bit_depth=bit_depth, has_alpha=has_alpha, mask=mask
+  )
   key = jax.random.key(0) if key is None else key
   lattice = job.lattice()
   fit = functools.partial(
@@ -268,6 +279,7 @@ def compress(
     job.config.fit,
     transform=job.transform,
     importance=importance,
+    mask=job.mask,
     report=report,
   )
   state = None
@@ -288,15 +300,19 @@ class Job:
     config: Settings.
     bit_depth: Of the decoded picture.
     has_alpha: The last channel is alpha.
+    mask: (H, W) float32 in (0, 1], how much a pixel counts, or None.
   """
 
   image: np.ndarray
   config: CompressConfig
   bit_depth: int
   has_alpha: bool
+  mask: np.ndarray | None = None
 
   @classmethod
-  def of(cls, image, config=None, *, bit_depth=None, has_alpha=None) -> "Job":
+  def of(
+    cls, image, config=None, *, bit_depth=None, has_alpha=None, mask=None
+  ) -> "Job":
     """Checks the arguments of `compress` and fills in what is None."""
     pixels, depth = to_float(image)
     height, width, channels = pixels.shape
@@ -308,7 +324,9 @@ class Job:
       )
     if has_alpha is None:
       has_alpha = channels in (2, 4)
-    job = cls(pixels, config, bit_depth or depth, has_alpha)
+    if mask is not None:
+      mask = _checked_mask(mask, (height, width))
+    job = cls(pixels, config, bit_depth or depth, has_alpha, mask)
     codec.validate_header(job.header(job.lattice()))
     return job
 
@@ -353,6 +371,17 @@ class Job:
   ) -> bytes:
     """The file of a fit of this image."""
     return encode_gaussians(gaussians, active, self.header(lattice))
+
+
+def _checked_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  mask = np.asarray(mask, np.float32)
+  if mask.shape != size:
+    raise ValueError(f"mask must be (H, W) = {size}, got {mask.shape}")
+  low, high = float(mask.min()), float(mask.max())
+  # Where rows or columns do not count at all, a fit takes them for padding.
+  if not 0.0 < low <= high <= 1.0:  # True for NaN too.
+    raise ValueError(f"mask must be in (0, 1], got {low} to {high}")
+  return mask
 
 
 def default_config(height: int, width: int) -> CompressConfig:

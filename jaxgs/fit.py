@@ -295,7 +295,8 @@ def fit(
     lattice: Quantise from `config.quantize_step` on, and at the end.
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
-    mask: (H, W), 0 where the image is padding, below and to the right.
+    mask: (H, W), how much a pixel counts, 0 to 1; 0 where the image is
+      padding, below and to the right.
     num_gaussians: () int32, of this image, where the capacity is that of
       several; all of the capacity when None.
 

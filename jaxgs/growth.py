@@ -110,6 +110,7 @@ def removal_costs(
   size: tuple[int, int],
   config: FitConfig,
   *,
+  mask: jax.Array | None = None,
   num_probes: int = 4,
 ) -> tuple[jax.Array, jax.Array]:
   """About how much the picture would change without each splat.
@@ -125,6 +126,7 @@ def removal_costs(
     active: (N,) bool.
     size: (height, width), px.
     config: Uses `raster`.
+    mask: (H, W), how much a pixel counts; all alike when None.
     num_probes: How many v; one is rough (a relative error of about 1.4).
 
   Returns:
@@ -137,9 +139,10 @@ def removal_costs(
     ).image
 
   drawn, vjp = jax.vjp(picture, gaussians.log_weight)
+  root = 1.0 if mask is None else jnp.sqrt(mask.astype(drawn.dtype))[..., None]
 
   def probe(total, key):
-    signs = jax.random.rademacher(key, drawn.shape, drawn.dtype)
+    signs = root * jax.random.rademacher(key, drawn.shape, drawn.dtype)
     return total + jnp.square(vjp(signs)[0]), None
 
   keys = jax.random.split(key, num_probes)
@@ -153,7 +156,12 @@ def _relocate(
   """Moves the splats that would be missed least to where the error is."""
   key, key_probe, key_place = jax.random.split(state.key, 3)
   cost, drawn = removal_costs(
-    key_probe, state.gaussians, state.active, image.shape[:2], config
+    key_probe,
+    state.gaussians,
+    state.active,
+    image.shape[:2],
+    config,
+    mask=mask,
   )
   count = config.num_relocated
   fresh = _fresh(key_place, drawn, image, config, mask, share, count)

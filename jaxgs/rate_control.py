@@ -67,7 +67,7 @@ def compress_to_size(
     key: PRNG key; a fixed one when None.
     tolerance: Relative error of the size that ends the search.
     report: Called with the FitState after every chunk of steps.
-    **image_options: `bit_depth` and `has_alpha` of `compress`.
+    **image_options: `bit_depth`, `has_alpha` and `mask` of `compress`.
 
   Returns:
     The file.
@@ -84,7 +84,12 @@ def compress_to_size(
     job = Job.of(image, _with_gaussians(config, n), **image_options)
     fit = job.config.fit
     state = fit_image(
-      key, job.target, fit, until=fit.quantize_step, report=report
+      key,
+      job.target,
+      fit,
+      mask=job.mask,
+      until=fit.quantize_step,
+      report=report,
     )
     coarseness, size = _solve_coarseness(job, state, num_bytes)
     low, high = _COARSENESS_RANGE
@@ -146,6 +151,7 @@ def _refine(job, state, key, coarseness, num_bytes, tolerance, report) -> bytes:
       job.config.fit,
       lattice=lattice,
       transform=job.transform,
+      mask=job.mask,
       state=state,
       report=report,
     )
@@ -181,7 +187,7 @@ def compress_to_psnr(
     slack_db: A PSNR this much over the wanted ends the search; 0.25 dB are
       about 6 % of the bytes.
     report: Called with the FitState after every chunk of steps.
-    **image_options: `bit_depth` and `has_alpha` of `compress`.
+    **image_options: `bit_depth`, `has_alpha` and `mask` of `compress`.
 
   Returns:
     The smallest file found that has the quality.

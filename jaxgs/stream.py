@@ -196,6 +196,7 @@ def _fit(part: Part, key, devices, progress):
       part,
       [job.target for job in jobs],
       [job.config.fit.num_gaussians for job in jobs],
+      _masks(jobs),
     ),
     dataclasses.replace(jobs[0].config.fit, num_gaussians=part.num_gaussians),
     lattice_at=lattice_at,
@@ -207,6 +208,16 @@ def _fit(part: Part, key, devices, progress):
     if place not in lattices:  # No step was left to settle.
       lattice_at(place, take(states, place))
   return states, lattices
+
+
+def _masks(jobs: Sequence[Job]) -> list[np.ndarray] | None:
+  """How much pixels count, where they do not all count alike."""
+  if all(job.mask is None for job in jobs):
+    return None
+  return [
+    np.ones(job.image.shape[:2], np.float32) if job.mask is None else job.mask
+    for job in jobs
+  ]
 
 
 def _write(

@@ -186,9 +186,10 @@ class Killed(Exception):
   pass
 
 
-def _fake_chunk(state, image, config, *, lattice, transform, num_steps):
+def _fake_chunk(state, image, config, *, lattice, transform, mask, num_steps):
   """In place of `fit_chunk`: the result shows steps, order and lattice."""
   assert transform == "ycocg"
+  assert mask is None
   step = state.step + num_steps
   change = jnp.sin(step.astype(jnp.float32))
   if lattice is not None:

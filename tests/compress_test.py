@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import sys
 
 import jax
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 import jaxgs
-from jaxgs import codec
+from jaxgs import checkpoint, codec
+from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, FieldBits, QuantConfig, RasterSpec
 from tests.pictures import blobs
 
@@ -186,3 +188,69 @@ def test_float_images_and_reports():
   assert steps[-1] == 40
   assert steps == sorted(set(steps))
   assert jaxgs.decode(data)[0].bit_depth == 8
+
+
+class Enough(Exception):
+  pass
+
+
+def test_fit_image_passes_the_mask_on(monkeypatch):
+  module = importlib.import_module("jaxgs.compress")
+  seen = []
+
+  def init_fit(*args, mask, **options):
+    seen.append(mask)
+    return jaxgs.init_fit(*args, mask=mask, **options)
+
+  def fit_chunk(*args, mask, **options):
+    seen.append(mask)
+    raise Enough
+
+  monkeypatch.setattr(module, "init_fit", init_fit)
+  monkeypatch.setattr(module, "fit_chunk", fit_chunk)
+  mask = np.full((24, 32), 0.5, np.float32)
+  with pytest.raises(Enough):
+    jaxgs.fit_image(jax.random.key(0), blobs(0), CONFIG.fit, mask=mask)
+  np.testing.assert_array_equal(np.stack(seen), [mask, mask])
+
+
+def test_the_mask_reaches_every_fit(monkeypatch, tmp_path):
+  mask = np.full((24, 32), 0.5)
+  key = jax.random.key(0)
+  job = Job.of(pixels(), CONFIG, mask=mask)
+  start = checkpoint.begin(key, job)
+  calls = {
+    "compress": lambda: jaxgs.compress(pixels(), CONFIG, mask=mask),
+    "rate_control": lambda: jaxgs.compress_to_size(
+      pixels(), 200, CONFIG, mask=mask
+    ),
+    "checkpoint": lambda: checkpoint.fit_with_checkpoints(
+      key, job, start, tmp_path / "a.npz", fingerprint="", every_steps=20
+    ),
+  }
+  seen = []
+
+  def fit_image(*args, mask, **options):
+    seen.append(mask)
+    raise Enough
+
+  for name, call in calls.items():
+    module = importlib.import_module(f"jaxgs.{name}")
+    monkeypatch.setattr(module, "fit_image", fit_image)
+    with pytest.raises(Enough):
+      call()
+    np.testing.assert_array_equal(seen.pop(), mask.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+  ("mask", "reason"),
+  (
+    (np.ones((24, 31)), r"mask must be \(H, W\) = \(24, 32\), got \(24, 31\)"),
+    (np.zeros((24, 32)), r"mask must be in \(0, 1\], got 0.0 to 0.0"),
+    (np.full((24, 32), 1.5), r"mask must be in \(0, 1\], got 1.5 to 1.5"),
+    (np.full((24, 32), np.nan), r"mask must be in \(0, 1\], got nan"),
+  ),
+)
+def test_refuses_a_mask(mask, reason):
+  with pytest.raises(ValueError, match=reason):
+    jaxgs.compress(pixels(), CONFIG, mask=mask)

@@ -323,3 +323,43 @@ def test_an_image_moves_its_share():
   moved = np.any(after.gaussians.mean != state.gaussians.mean, axis=1)
   assert moved.sum() == 2
   assert not moved[20:].any()
+
+
+def test_removal_costs_count_pixels_by_the_mask():
+  state = full_state(SMALL)
+  args = (key(1), state.gaussians, state.active, (24, 32), SMALL)
+  plain, _ = removal_costs(*args)
+  quarter, _ = removal_costs(*args, mask=jnp.full((24, 32), 0.25))
+  np.testing.assert_allclose(quarter, 0.25 * plain, rtol=1e-4)
+  left = jnp.arange(32) < 16
+  half, _ = removal_costs(*args, mask=jnp.broadcast_to(left, (24, 32)))
+  x = state.gaussians.mean[:, 0]
+  reach = 3.5 * jnp.exp(state.gaussians.log_scale).max(1)
+  assert (half[x - reach > 16] == 0).all()
+  np.testing.assert_allclose(
+    half[x + reach < 16], plain[x + reach < 16], rtol=1e-4
+  )
+  assert ((half > 0) & (half < 0.9 * plain)).any()
+
+
+def test_pixels_count_by_the_mask():
+  rng = np.random.default_rng(0)
+  cells = rng.random((6, 8, 3), np.float32)
+  image = jnp.asarray(cells.repeat(4, 0).repeat(4, 1))
+  right = np.arange(32) >= 16
+  mask = np.where(right, np.float32(1.0), np.float32(0.02))
+  mask = jnp.asarray(np.broadcast_to(mask, (24, 32)))
+  config = jaxgs.preset("fast", num_gaussians=24, num_steps=60).fit
+  config = dataclasses.replace(
+    config, growth_every=20, chunk_steps=20, growth_rounds=2, relocate_ratio=0.0
+  )
+
+  def errors(mask):
+    out = fit(key(), image, config, mask=mask)
+    drawn = draw(out.gaussians, out.active, (24, 32), config).image
+    error = jnp.square(drawn - image)
+    return error[:, ~right].mean(), error[:, right].mean()
+
+  plain, masked = errors(jnp.ones((24, 32))), errors(mask)
+  assert masked[0] > 1.5 * plain[0]
+  assert masked[1] < 0.8 * plain[1]

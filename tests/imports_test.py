@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # of the layers before it.
 LAYERS = [
   {"types", "math", "config", "codec", "native", "compilation_cache"},
-  {"project", "dequantize", "metrics", "io", "buckets"},
+  {"project", "dequantize", "metrics", "io", "buckets", "saliency"},
   {"kernels"},
   {"backends"},
   {"binning"},

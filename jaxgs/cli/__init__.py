@@ -1,4 +1,4 @@
-"""The `jaxgs` command: encode, encode-batch, decode, info, eval, ...
+"""The `jaxgs` command and its sub-commands.
 
 Decoding takes less time than an import of jax, so a command's module is
 imported when it is called, and jax where it is needed.
@@ -30,6 +30,7 @@ _MODULES = {
   "eval": "evaluate",
   "import": "import_file",
   "export": "export_file",
+  "saliency": "saliency",
 }
 
 

@@ -126,6 +126,18 @@ def make_parser() -> argparse.ArgumentParser:
       "export", help="a .jgs file as arrays or SVG", description=_EXPORT
     )
   )
+  saliency = commands.add_parser(
+    "saliency", help="where people look, as a picture"
+  )
+  saliency.add_argument("input", metavar="IN", help="an image")
+  saliency.add_argument("output", metavar="OUT", help="the map, as an image")
+  saliency.add_argument(
+    "--model",
+    choices=["spectral", "emlnet"],
+    default="spectral",
+    help="the spectral residual (default), or the network EML-Net, whose"
+    " weights are to be fetched",
+  )
   return parser
 
 
@@ -206,6 +218,12 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="K",
     default=0,
     help="of the random start (default: 0)",
+  )
+  parser.add_argument(
+    "--saliency",
+    metavar="spectral|emlnet|MAP",
+    help="spend more where people look: by a model (see `jaxgs saliency`), or"
+    " where an image of any size is bright",
   )
 
 

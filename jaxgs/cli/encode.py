@@ -14,6 +14,7 @@ from jaxgs.cli.jgs_file import (
   to_float,
 )
 from jaxgs.cli.report import CliError, Report, check_backend
+from jaxgs.cli.saliency import mask_source
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
 from jaxgs.io import Image, check_writable, read_image, write_atomic
 
@@ -65,12 +66,14 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
   )
 
   use_compilation_cache()
+  mask = mask_source(args.saliency)(image.pixels)
   bar, report = _progress(config, args.json)
   options = {
     "key": jax.random.key(args.seed),
     "report": report,
     "bit_depth": image.bit_depth,
     "has_alpha": image.has_alpha,
+    "mask": mask,
   }
   pixels = image.pixels
   height, width, _ = pixels.shape

@@ -13,7 +13,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ import tqdm
 
 from jaxgs import codec, native
 from jaxgs.cli.report import CliError, Report, check_backend, complain, show
+from jaxgs.cli.saliency import mask_source
 from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
@@ -134,7 +135,9 @@ def _config_of(args: argparse.Namespace, num_gaussians: int) -> CompressConfig:
   return preset(args.preset, num_gaussians=num_gaussians, num_steps=args.steps)
 
 
-def _load(args: argparse.Namespace, task: _Task) -> Job | _Skip:
+def _load(
+  args: argparse.Namespace, mask_of: Callable, task: _Task
+) -> Job | _Skip:
   """Reads an image, in a thread; its file may be there already."""
   image = read_image(task.source, nan=args.nan, profile=args.profile)
   size = _size_of_file(task.target, image)
@@ -153,6 +156,7 @@ def _load(args: argparse.Namespace, task: _Task) -> Job | _Skip:
     _config_of(args, n),
     bit_depth=image.bit_depth,
     has_alpha=image.has_alpha,
+    mask=mask_of(image.pixels),
   )
 
 
@@ -202,6 +206,7 @@ class _Folder:
 
   def __init__(self, args: argparse.Namespace, num_steps: int, bar: tqdm.tqdm):
     self._args = args
+    self._mask_of = mask_source(args.saliency)
     self._num_steps = num_steps
     self._bar = bar
     self._written: list[dict] = []
@@ -210,7 +215,7 @@ class _Folder:
   def jobs(self, tasks: Iterable[_Task]) -> Iterator[tuple[_Task, Job]]:
     """What there is to fit; the rest is told at once."""
     with concurrent.futures.ThreadPoolExecutor(_READ_AHEAD) as pool:
-      load = functools.partial(_load, self._args)
+      load = functools.partial(_load, self._args, self._mask_of)
       for task, future in _ahead(pool, load, tasks):
         try:
           found = future.result()
