@@ -1,4 +1,4 @@
-"""The `jaxgs` command: encode, encode-batch, decode, info, eval.
+"""The `jaxgs` command: encode, encode-batch, decode, info, eval, plot.
 
 Decoding takes less time than an import of jax, so a command's module is
 imported when it is called, and jax where it is needed.
@@ -28,6 +28,7 @@ _MODULES = {
   "decode": "decode",
   "info": "info",
   "eval": "evaluate",
+  "plot": "plot",
 }
 
 

@@ -15,6 +15,20 @@ _ENCODE_BATCH = (
 )
 
 
+PLOT_KINDS = (
+  "ellipses",
+  "centers",
+  "ids",
+  "error",
+  "flip",
+  "gradient",
+  "saliency",
+  "sheet",
+  "rounds",
+  "curves",
+)
+
+
 class _Parser(argparse.ArgumentParser):
   """An ArgumentParser that reports a mistake in one line."""
 
@@ -96,6 +110,11 @@ def make_parser() -> argparse.ArgumentParser:
   compare.add_argument("reference", metavar="REF", help="an image")
   compare.add_argument("input", metavar="FILE", help="a .jgs file or an image")
   compare.add_argument("--json", action="store_true", help="report as JSON")
+
+  plot = commands.add_parser(
+    "plot", help="pictures of the splats, of the error, and of a fit"
+  )
+  _add_plot_arguments(plot)
   return parser
 
 
@@ -197,4 +216,61 @@ def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     type=_window,
     metavar="X,Y,W,H",
     help="only this window of the scaled picture",
+  )
+
+
+def _add_plot_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "input",
+    metavar="FILE",
+    help="a .jgs file; for error, flip, gradient and saliency also an image;"
+    " for rounds and curves the folder of a run of experiments.fit_image",
+  )
+  parser.add_argument(
+    "output", metavar="OUT", help="PNG, SVG or PDF, by its suffix"
+  )
+  parser.add_argument(
+    "--kind", choices=PLOT_KINDS, default="ellipses", help="(default: ellipses)"
+  )
+  parser.add_argument("--image", metavar="REF", help="the original")
+  parser.add_argument(
+    "--scale",
+    type=_number(float, 1e-2, 1e3),
+    metavar="R",
+    help="pixels per pixel of the image (default: by its size)",
+  )
+  parser.add_argument(
+    "--crop",
+    type=_window,
+    metavar="X,Y,W,H",
+    help="only this window, in pixels of the image",
+  )
+  parser.add_argument(
+    "--sigmas",
+    type=_number(float, 0.01, 10),
+    default=1.0,
+    metavar="S",
+    help="half axes of an ellipse in standard deviations (default: 1)",
+  )
+  parser.add_argument(
+    "--alpha",
+    type=_number(float, 0, 1),
+    default=1.0,
+    metavar="A",
+    help="opacity of ellipses (default: 1)",
+  )
+  parser.add_argument(
+    "--outline", action="store_true", help="ellipses as lines, not filled"
+  )
+  parser.add_argument(
+    "--background",
+    choices=("white", "black", "image"),
+    default="white",
+    help="of ellipses (default: white)",
+  )
+  parser.add_argument(
+    "--signed", action="store_true", help="the error with its sign"
+  )
+  parser.add_argument(
+    "--bare", action="store_true", help="the picture alone, without any text"
   )
