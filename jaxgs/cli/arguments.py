@@ -139,6 +139,11 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
   )
   _add_fit_arguments(parser)
   parser.add_argument(
+    "--animate",
+    metavar="FILM",
+    help="also a film of the fit: GIF, WebP or MP4, by its suffix",
+  )
+  parser.add_argument(
     "--json", action="store_true", help="report as JSON, without progress"
   )
 
@@ -264,9 +269,9 @@ def _add_plot_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--background",
-    choices=("white", "black", "image"),
-    default="white",
-    help="of ellipses (default: white)",
+    choices=("grey", "white", "black", "image"),
+    default="grey",
+    help="of ellipses (default: grey)",
   )
   parser.add_argument(
     "--signed", action="store_true", help="the error with its sign"

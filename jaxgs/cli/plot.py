@@ -1,5 +1,6 @@
 """`jaxgs plot`: pictures of what is in a `.jgs` file, and of a fit."""
 
+import math
 import pathlib
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jaxgs.cli.jgs_file import (
 )
 from jaxgs.cli.report import CliError, Report, check_backend
 from jaxgs.codec.header import GAMMA_ONE
-from jaxgs.decompress import spec_of
+from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
 from jaxgs.dequantize import from_symbols, host_lattice
 from jaxgs.io import check_writable, read_image
 from jaxgs.types import Gaussians2D
@@ -27,6 +28,7 @@ _SIDE_PX, _SHEET_SIDE_PX = 1024, 640
 
 # In the folder of a run.
 _OF_RUNS = {"curves": "metrics.jsonl", "rounds": "growth.jsonl"}
+_BACKGROUNDS = {"grey": plots.GREY, "white": "white", "black": "black"}
 _NEED_REFERENCE = ("error", "flip", "sheet")
 _OF_IMAGES = ("error", "flip", "gradient", "saliency")
 
@@ -81,9 +83,7 @@ def _plot_run(args):
   placed = plots.read_placed(log)
   picture = args.image or str(log.parent / "decoded.png")
   subject = _read(picture)
-  panel = plots.rounds_panel(
-    f"{name}: where splats were put, and when", placed, subject.rgb
-  )
+  panel = plots.rounds_panel(name, placed, subject.rgb)
   return _page(args, subject, [[panel]])
 
 
@@ -119,15 +119,21 @@ def _plot_file(args):
 def _page(args, subject: _Subject, rows, title: str = ""):
   """The page of a window, at the scale that is asked for."""
   window = _window(args, subject)
-  side = _SIDE_PX if args.kind != "sheet" else _SHEET_SIDE_PX
-  scale = args.scale or side / max(window[2:])
-  if not args.scale and scale > 1:
-    scale = int(scale)  # Every pixel of the image as large as the next.
   # Panels of the first row have the scale.
-  width = max(1, round(window[2] * scale)) * len(rows[0])
+  width = max(1, round(window[2] * _scale(args, window))) * len(rows[0])
   return plots.make_figure(
     rows, window, width_px=width, title=title, bare=args.bare
   )
+
+
+def _scale(args, window) -> float:
+  """Pixels of the page per pixel of the image."""
+  if args.scale:
+    return args.scale
+  side = _SHEET_SIDE_PX if args.kind == "sheet" else _SIDE_PX
+  scale = side / max(window[2:])
+  # Every pixel of a small image as large as the next.
+  return float(int(scale)) if scale > 1 else scale
 
 
 def _window(args, subject: _Subject) -> tuple[int, int, int, int]:
@@ -159,28 +165,46 @@ def _splats(subject: _Subject) -> tuple[Gaussians2D, np.ndarray]:
     host_lattice(header.lattice),
     transform=header.color_transform,
   )
-  shown = gaussians.feature
-  if header.blend == "sum":
-    # There a splat shows its colour times its amplitude.
-    shown = shown * np.exp(gaussians.log_weight)[:, None]
-  colors = plots.to_rgb(
-    shown, has_alpha=header.has_alpha, gamma=header.gamma / GAMMA_ONE
-  )
+  gamma = header.gamma / GAMMA_ONE
+  colors = plots.splat_colors(gaussians, header.blend, gamma, header.has_alpha)
   return gaussians, colors
+
+
+def _below(args, subject: _Subject, reference: _Subject | None):
+  """What lies under the splats, (H, W, 3), and the window that it covers."""
+  if reference:
+    return reference.rgb, None
+  x, y, w, h = window = _window(args, subject)
+  scale, header = _scale(args, window), subject.jgs.header
+  if scale <= 1 or w * h * scale * scale > MAX_PIXELS:
+    return subject.rgb, None
+  # Drawn at the scale of the page: as sharp as the ellipses.
+  height, width = output_size(header, scale)
+  left, top = int(x * scale), int(y * scale)
+  right = min(math.ceil((x + w) * scale), width)
+  bottom = min(math.ceil((y + h) * scale), height)
+  crop = (left, top, right - left, bottom - top)
+  pixels = draw_jgs(subject.name, subject.jgs, scale=scale, crop=crop)
+  rgb = plots.to_rgb(to_float(pixels), has_alpha=header.has_alpha)
+  return rgb, tuple(side / scale for side in crop)
 
 
 def _splats_panel(args, subject: _Subject, reference: _Subject | None):
   gaussians, colors = _splats(subject)
-  below = reference or subject
+  below, covers = _below(args, subject, reference)
   what = "the original" if reference else "the decoded picture"
   name, count = pathlib.PurePath(subject.name).name, len(gaussians.mean)
   if args.kind == "centers":
     title = f"{name}: centres of {count} splats on {what}"
-    return plots.centers_panel(title, gaussians, below.rgb)
+    return plots.centers_panel(title, gaussians, below, covers=covers)
   if args.kind == "ids":
     title = f"{name}: splats by their number in the file, 1 sigma"
     return plots.ids_panel(
-      title, gaussians, below.rgb, window=_window(args, subject)
+      title,
+      gaussians,
+      below,
+      window=_window(args, subject),
+      covers=covers,
     )
   return plots.ellipses_panel(
     f"{name}: {count} splats, {args.sigmas:g} sigma",
@@ -189,7 +213,8 @@ def _splats_panel(args, subject: _Subject, reference: _Subject | None):
     sigmas=args.sigmas,
     alpha=args.alpha,
     outline=args.outline,
-    background=below.rgb if args.background == "image" else args.background,
+    background=_BACKGROUNDS.get(args.background, below),
+    covers=covers,
   )
 
 

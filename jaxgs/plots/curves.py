@@ -65,7 +65,7 @@ def curves_figure(rows: Sequence[dict], *, title: str = "") -> Figure:
   steps = [row for row in rows if "bytes" not in row]
   files = [row for row in rows if "bytes" in row]
   x = [row["step"] for row in steps]
-  figure = Figure(figsize=(11, 4.4), dpi=100, layout="constrained")
+  figure = Figure(figsize=(11, 4.4), dpi=128, layout="constrained")
   if title:
     figure.suptitle(title, fontsize=12, parse_math=False)
   left, right = figure.subplots(1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,28 @@ from jaxgs.io.files import check_suffix
 FILM_SUFFIXES = (".gif", ".webp", ".mp4")
 
 
+def check_film_format(path: str | os.PathLike) -> str:
+  """Checks that there is a writer for a film.
+
+  Args:
+    path: Of the film.
+
+  Returns:
+    Its suffix, lower case.
+
+  Raises:
+    ImageError: Another suffix, or an MP4 without imageio-ffmpeg.
+  """
+  suffix = check_suffix(path, FILM_SUFFIXES)
+  if suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+    raise ImageError(
+      path,
+      "MP4 needs imageio-ffmpeg (pip install imageio-ffmpeg); .gif and .webp do"
+      " not",
+    )
+  return suffix
+
+
 def check_film(path: str | os.PathLike) -> None:
   """Checks that a film can be written, before the long work.
 
@@ -22,17 +45,10 @@ def check_film(path: str | os.PathLike) -> None:
     path: Of the film.
 
   Raises:
-    ImageError: Another suffix, a place where no file can be, or an MP4 without
-      imageio-ffmpeg.
+    ImageError: See `check_film_format`, or no file can be there.
   """
+  check_film_format(path)
   check_writable(path, suffixes=FILM_SUFFIXES)
-  is_mp4 = check_suffix(path, FILM_SUFFIXES) == ".mp4"
-  if is_mp4 and importlib.util.find_spec("imageio_ffmpeg") is None:
-    raise ImageError(
-      path,
-      "MP4 needs imageio-ffmpeg (pip install imageio-ffmpeg); .gif and .webp do"
-      " not",
-    )
 
 
 def write_film(
@@ -54,11 +70,10 @@ def write_film(
     ImageError: See `check_film`.
     ValueError: There are no frames, or they have several sizes.
   """
-  check_film(path)
+  suffix = check_film_format(path)
   shapes = {frame.shape for frame in frames}
   if len(shapes) != 1:
     raise ValueError(f"frames must be some, of one size, got sizes {shapes}")
-  suffix = check_suffix(path, FILM_SUFFIXES)
   if suffix == ".mp4":
     data = _mp4(frames, frames_per_second, hold_seconds)
   else:
@@ -72,8 +87,13 @@ def _pillow(suffix: str, frames, rate: float, hold: float) -> bytes:
   images = [Image.fromarray(frame) for frame in frames]
   options = {"quality": 85, "method": 4}
   if suffix == ".gif":
-    # A palette of its own for every frame.
-    images = [image.quantize(256, dither=Image.Dither.NONE) for image in images]
+    # A palette of its own for every frame, and noise against bands in the sky.
+    images = [
+      image.quantize(
+        palette=image.quantize(256), dither=Image.Dither.FLOYDSTEINBERG
+      )
+      for image in images
+    ]
     options = {"optimize": False}
   durations = [round(1000 / rate)] * (len(images) - 1) + [round(1000 * hold)]
   buffer = io.BytesIO()
@@ -97,13 +117,16 @@ def _mp4(frames, rate: float, hold: float) -> bytes:
   odd = ((0, height % 2), (0, width % 2), (0, 0))
   padded = [np.pad(frame, odd, mode="edge") for frame in frames]
   padded += [padded[-1]] * max(0, round(hold * rate) - 1)
-  return iio.imwrite(
-    "<bytes>",
-    np.stack(padded),
-    plugin="FFMPEG",
-    extension=".mp4",
-    fps=rate,
-    codec="libx264",
-    quality=8,
-    macro_block_size=1,
-  )
+  with warnings.catch_warnings():
+    # Of jax, at the fork that starts ffmpeg: that child runs no jax.
+    warnings.filterwarnings("ignore", r".*os\.fork\(\)", RuntimeWarning)
+    return iio.imwrite(
+      "<bytes>",
+      np.stack(padded),
+      plugin="FFMPEG",
+      extension=".mp4",
+      fps=rate,
+      codec="libx264",
+      quality=8,
+      macro_block_size=1,
+    )

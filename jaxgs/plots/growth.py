@@ -140,11 +140,10 @@ def rounds_panel(
 
   def draw(axes, points):
     height, width, _ = rgb.shape
-    axes.imshow(rgb + 0.75 * (1 - rgb), extent=(0, width, height, 0))
+    axes.imshow(rgb + 0.6 * (1 - rgb), extent=(0, width, height, 0))
     area = 2.0 * marker_area(axes, len(step), points)
-    names = {False: ("o", "added"), True: ("D", "moved here")}
-    for is_moved, (marker, name) in names.items():
-      chosen = moved == is_moved
+    # Those that moved last, so on top.
+    for chosen, marker in ((~moved, "o"), (moved, "D")):
       shown = axes.scatter(
         *mean[chosen].T,
         c=step[chosen],
@@ -153,16 +152,14 @@ def rounds_panel(
         cmap="viridis_r",
         vmin=0,
         vmax=max(int(step.max()), 1),
-        linewidths=0,
-        label=f"{name}: {int(chosen.sum())}",
+        linewidths=0.05 * points,
+        edgecolors="black",
       )
-    axes.legend(
-      loc="upper right",
-      fontsize=0.8 * points,
-      framealpha=0.85,
-      markerscale=1.3,
-      handletextpad=0.2,
-    )
     return shown
 
-  return Panel(title, draw, "step at which a splat was put there")
+  text = f"{int((~moved).sum())} added (dots)"
+  if moved.any():
+    text += f", {int(moved.sum())} moved there (diamonds)"
+  return Panel(
+    f"{title}: {text}", draw, "step at which the splat was put there"
+  )

@@ -241,7 +241,7 @@ def figure_pixels(figure: Figure) -> np.ndarray:
 
   canvas = FigureCanvasAgg(figure)
   canvas.draw()
-  return np.array(canvas.buffer_rgba())[..., :3]
+  return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def write_figure(path: str | os.PathLike, figure: Figure) -> None:
@@ -260,6 +260,6 @@ def write_figure(path: str | os.PathLike, figure: Figure) -> None:
   # Without a date the same picture gives the same bytes.
   metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
   figure.savefig(
-    buffer, format=suffix[1:], dpi=_DPI, metadata=metadata.get(suffix)
+    buffer, format=suffix[1:], dpi=figure.dpi, metadata=metadata.get(suffix)
   )
   write_atomic(path, buffer.getvalue())

@@ -20,6 +20,9 @@ MAX_IDS = 500
 # vermillion: apart from grey for every kind of colour vision.
 _MARK = "#D55E00"
 
+# Neutral, so that white splats are seen as well as black ones.
+GREY = "#8C8C8C"
+
 
 def to_rgb(
   pixels: np.ndarray, *, has_alpha: bool = False, gamma: float = 1.0
@@ -46,30 +49,30 @@ def to_rgb(
   return np.broadcast_to(shown, (*pixels.shape[:-1], 3))
 
 
-def _show(axes: Axes, rgb: np.ndarray, size, fade: float = 0.0) -> None:
-  """A picture, of any resolution, over the whole image."""
-  height, width = size
-  axes.imshow(rgb + fade * (1.0 - rgb), extent=(0, width, height, 0))
+Window = tuple[float, float, float, float]
+
+
+def _show(axes: Axes, rgb: np.ndarray, covers: Window | None, fade=0.0) -> None:
+  """A picture, faded towards white, where it belongs."""
+  x, y, width, height = covers or (0, 0, rgb.shape[1], rgb.shape[0])
+  axes.imshow(rgb + fade * (1.0 - rgb), extent=(x, x + width, y + height, y))
 
 
 def picture_panel(
-  title: str, rgb: np.ndarray, *, size: tuple[int, int] | None = None
+  title: str, rgb: np.ndarray, *, covers: Window | None = None
 ) -> Panel:
   """A picture.
 
   Args:
     title: Above it.
     rgb: (H, W, 3) float in [0, 1].
-    size: (height, width) of the image, px, if `rgb` has another resolution.
+    covers: (x, y, width, height) of what it shows in pixels of the image, if
+      it has another resolution or is a part; all of it when None.
 
   Returns:
     A Panel.
   """
-
-  def draw(axes, _):
-    _show(axes, rgb, size or rgb.shape[:2])
-
-  return Panel(title, draw)
+  return Panel(title, lambda axes, _: _show(axes, rgb, covers))
 
 
 def ellipses_panel(
@@ -80,8 +83,8 @@ def ellipses_panel(
   sigmas: float = 1.0,
   alpha: float = 1.0,
   outline: bool = False,
-  background: str | np.ndarray = "white",
-  size: tuple[int, int] | None = None,
+  background: str | np.ndarray = GREY,
+  covers: Window | None = None,
 ) -> Panel:
   """Every splat at its true shape, small ones over large ones.
 
@@ -93,8 +96,7 @@ def ellipses_panel(
     alpha: Opacity, 0 to 1.
     outline: Lines instead of filled ellipses.
     background: A colour, or a picture (H, W, 3).
-    size: (height, width) of the image, px, for a picture of another
-      resolution.
+    covers: See `picture_panel`.
 
   Returns:
     A Panel.
@@ -104,7 +106,7 @@ def ellipses_panel(
     if isinstance(background, str):
       axes.set_facecolor(background)
     else:
-      _show(axes, background, size or background.shape[:2])
+      _show(axes, background, covers)
     _add_ellipses(
       axes, gaussians, colors, sigmas, alpha, 0.1 * points if outline else 0.0
     )
@@ -146,7 +148,7 @@ def centers_panel(
   gaussians: Gaussians2D,
   rgb: np.ndarray,
   *,
-  size: tuple[int, int] | None = None,
+  covers: Window | None = None,
 ) -> Panel:
   """The centres of splats on a picture.
 
@@ -154,14 +156,14 @@ def centers_panel(
     title: Above it.
     gaussians: N of them, numpy arrays, px.
     rgb: (H, W, 3) float in [0, 1]; it is faded.
-    size: (height, width) of the image, px, if `rgb` has another resolution.
+    covers: See `picture_panel`.
 
   Returns:
     A Panel.
   """
 
   def draw(axes, points):
-    _show(axes, rgb, size or rgb.shape[:2], fade=0.45)
+    _show(axes, rgb, covers, fade=0.45)
     x, y = np.asarray(gaussians.mean).T
     axes.scatter(
       x, y, s=marker_area(axes, len(x), points), c=_MARK, linewidths=0
@@ -181,10 +183,15 @@ def marker_area(axes: Axes, count: int, points: float) -> float:
   Returns:
     The `s` of matplotlib's scatter.
   """
-  box = axes.get_window_extent()
-  spacing = np.sqrt(box.width * box.height / max(count, 1))
-  side = np.clip(0.32 * spacing * 72 / axes.figure.dpi, 1.2, 0.45 * points)
+  side = np.clip(0.32 * _spacing(axes, count), 1.2, 0.45 * points)
   return float(side * side)
+
+
+def _spacing(axes: Axes, count: int) -> float:
+  """Mean distance of so many neighbours on a page, points."""
+  box = axes.get_window_extent()
+  area = box.width * box.height / max(count, 1)
+  return float(np.sqrt(area)) * 72 / axes.figure.dpi
 
 
 def ids_panel(
@@ -192,8 +199,8 @@ def ids_panel(
   gaussians: Gaussians2D,
   rgb: np.ndarray,
   *,
-  window: tuple[float, float, float, float],
-  size: tuple[int, int] | None = None,
+  window: Window,
+  covers: Window | None = None,
 ) -> Panel:
   """The numbers of splats at their centres, with outlines of one sigma.
 
@@ -202,7 +209,7 @@ def ids_panel(
     gaussians: N of them, numpy arrays, px; their order gives the numbers.
     rgb: (H, W, 3) float in [0, 1]; it is faded.
     window: (x, y, width, height), px: splats centred outside get no number.
-    size: (height, width) of the image, px, if `rgb` has another resolution.
+    covers: See `picture_panel`.
 
   Returns:
     A Panel.
@@ -224,17 +231,18 @@ def ids_panel(
   def draw(axes, points):
     from matplotlib import patheffects
 
-    _show(axes, rgb, size or rgb.shape[:2], fade=0.45)
+    _show(axes, rgb, covers, fade=0.45)
     shown = Gaussians2D(*(np.asarray(leaf)[ids] for leaf in gaussians))
     dark = np.tile(np.float32([0.0, 0.27, 0.45]), (len(ids), 1))
     _add_ellipses(axes, shown, dark, 1.0, 0.6, 0.07 * points)
     halo = patheffects.withStroke(linewidth=0.2 * points, foreground="white")
-    side = np.sqrt(marker_area(axes, len(ids), points)) / 0.32
+    # A number has up to four digits.
+    side = np.clip(0.3 * _spacing(axes, len(ids)), 0.5 * points, points)
     for n in ids:
       axes.text(
         *mean[n],
         str(n),
-        fontsize=np.clip(0.38 * side, 0.45 * points, points),
+        fontsize=side,
         ha="center",
         va="center",
         color="black",
