@@ -108,7 +108,9 @@ def make_figure(
     figure = _page(width_px, height)
     axes = figure.add_axes((0, 0, 1, 1))
     _fill(axes, rows[0][0], window, _points(_font_px(width_px)))
-    axes.set_axis_off()
+    # Not set_axis_off, which takes the background, too.
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     return figure
   ticks = sum(len(row) for row in rows) == 1
   font = _font_px(width_px)
@@ -172,8 +174,7 @@ def _add(
     pad=0.5 * points,
     parse_math=False,
   )
-  for spine in axes.spines.values():
-    spine.set_visible(False)
+  axes.spines[:].set_visible(False)
   if ticks:
     axes.tick_params(labelsize=0.85 * points, color=_INK, labelcolor=_INK)
     axes.set_xlabel("x, pixels", fontsize=0.9 * points, color=_INK)
@@ -194,6 +195,13 @@ def _fill(axes: Axes, panel: Panel, window, points: float):
   x, y, width, height = window
   shown = panel.draw(axes, points)
   axes.set(xlim=(x, x + width), ylim=(y + height, y), aspect="auto")
+  for image in axes.images:
+    left, right, *_ = image.get_extent()
+    columns = image.get_array().shape[1]
+    zoom = axes.get_window_extent().width / width * (right - left) / columns
+    if abs(zoom - round(zoom)) < 1e-6:
+      # Else every pixel is blurred a little, also where it need not be.
+      image.set_interpolation("nearest")
   return shown
 
 
