@@ -82,6 +82,7 @@ def _plot_run(args):
     return plots.curves_figure(plots.read_metrics(log), title=f"Fit of {name}")
   placed = plots.read_placed(log)
   picture = args.image or str(log.parent / "decoded.png")
+  check_distinct(picture, args.output)
   subject = _read(picture)
   panel = plots.rounds_panel(name, placed, subject.rgb)
   return _page(args, subject, [[panel]])
@@ -91,7 +92,8 @@ def _plot_file(args):
   """All other kinds."""
   if args.kind in _NEED_REFERENCE and not args.image:
     raise CliError(f"--kind {args.kind} needs the original: --image REF")
-  check_distinct(args.input, args.output)
+  for source in filter(None, (args.input, args.image)):
+    check_distinct(source, args.output)
   subject = _read(args.input)
   if subject.jgs is None and args.kind not in _OF_IMAGES:
     raise CliError(
