@@ -85,6 +85,8 @@ def run(
   fields = dataclasses.asdict(config) | {"run": dataclasses.asdict(options)}
   fingerprint = fingerprint_of(fields, job.image)
   workdir.claim(path, fields, image, fingerprint, overwrite=overwrite)
+  if animate is not None:
+    record.check_place(path / animate, image)
   saved = path / "checkpoint.npz"
   if saved.exists():
     start = load_checkpoint(saved, start.state, fingerprint=fingerprint)

@@ -162,6 +162,21 @@ class Recorder:
       write_samples(path, frame)
 
 
+def check_place(film: pathlib.Path, image: str) -> None:
+  """Checks, before the long work, that a film can be written.
+
+  Args:
+    film: Its path.
+    image: Path of the image, which it must not be.
+
+  Raises:
+    ValueError: It cannot.
+  """
+  plots.check_film(film)
+  if film.exists() and film.samefile(image):
+    raise ValueError(f"{film}: is the image")
+
+
 def _board_class():
   try:
     from tensorboardX import SummaryWriter

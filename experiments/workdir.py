@@ -98,7 +98,7 @@ def folder_of(name: str) -> pathlib.Path:
   Raises:
     ValueError: The name is not that of one folder.
   """
-  if pathlib.PurePath(name).name != name or name == "..":
+  if pathlib.PurePath(name).name != name or name in ("", ".."):
     raise ValueError(f"a name must be that of one folder, got {name!r}")
   return pathlib.Path("results") / name
 

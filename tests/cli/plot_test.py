@@ -5,12 +5,14 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxgs import cli
 from jaxgs.cli import plot
+from jaxgs.config import preset
 from jaxgs.decompress import decompress
 from jaxgs.io import read_image, write_image
-from jaxgs.plots import panels
+from jaxgs.plots import Film, panels, progress
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "v1"
 RGBA = str(GOLDEN / "axis_rgba.jgs")  # 64x64
@@ -162,3 +164,37 @@ def test_refusals(capsys, tmp_path, monkeypatch, reference):
   monkeypatch.setitem(sys.modules, "matplotlib", None)
   assert "pip install 'jaxgs[plots]'" in _refusal(capsys, RGBA, out)
   assert not out.exists()
+
+
+def test_encode_makes_a_film(capsys, tmp_path, reference):
+  film = tmp_path / "film.webp"
+  encode = ("encode", str(reference), str(tmp_path / "a.jgs"))
+  # One step compiles one program.
+  options = ("--num_gaussians", "12", "--steps", "1", "--animate")
+  assert cli.main([*encode, *options, str(film)]) == 0
+  capsys.readouterr()
+  with Image.open(film) as opened:
+    assert opened.n_frames == 1
+    assert opened.width > 2 * 480
+    assert np.asarray(opened.convert("RGB")).std() > 20
+  # Before the fit.
+  assert cli.main([*encode, *options, str(tmp_path / "a.avi")]) == 1
+  assert "expected one of .gif, .webp, .mp4" in capsys.readouterr().err
+  write_image(film, read_image(reference).pixels, has_alpha=True)
+  encode = ("encode", str(film), str(tmp_path / "b.jgs"))
+  assert cli.main([*encode, *options, str(film)]) == 1
+  assert "is the input" in capsys.readouterr().err
+  assert not (tmp_path / "b.jgs").exists()
+
+
+def test_a_film_is_of_the_last_fit(monkeypatch):
+  monkeypatch.setattr(
+    progress, "draw_frame", lambda state, *_, **__: state.step
+  )
+  film = Film(
+    preset("fast", num_gaussians=9, num_steps=900), (4, 5), has_alpha=False
+  )
+  for step in (5, 900, *range(3, 901, 3), 901):
+    film.report(types.SimpleNamespace(step=step))
+  # At most about a hundred frames, the first and the last of them.
+  assert film._frames == [*range(3, 901, 9), 900, 901]
