@@ -1,7 +1,8 @@
 """Turns one image into a .jgs file, with a record of how the fit went.
 
 Kill it at any moment and start it again: it goes on from its checkpoint and
-ends with the same file.
+ends with the same file. `jaxgs plot FOLDER out.png --kind=curves` (or
+`rounds`) draws what it wrote.
 """
 
 import dataclasses

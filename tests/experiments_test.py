@@ -14,7 +14,6 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from tensorboardX.proto import event_pb2
 
 from configs import image as image_config
 from experiments import fit_image, record, workdir
@@ -249,6 +248,8 @@ def test_film(crop, whole, tmp_path):
 
 def _events(path):
   """Step and tag of what is in the event files of a folder, file by file."""
+  from tensorboardX.proto import event_pb2
+
   found = []
   for name in sorted(path.iterdir()):
     data, at = name.read_bytes(), 0
@@ -262,6 +263,7 @@ def _events(path):
 
 
 def test_tensorboard(crop, tmp_path, monkeypatch):
+  pytest.importorskip("tensorboardX")
   settings = _settings(
     **{
       "run.tensorboard": True,

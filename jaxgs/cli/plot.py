@@ -24,7 +24,7 @@ from jaxgs.io import check_writable, read_image
 from jaxgs.types import Gaussians2D
 
 # The longest side of a picture if no scale is asked for, px.
-_SIDE_PX, _SHEET_SIDE_PX = 1024, 640
+_SIDE_PX, _SHEET_SIDE_PX = 1600, 800
 
 # In the folder of a run.
 _OF_RUNS = {"curves": "metrics.jsonl", "rounds": "growth.jsonl"}

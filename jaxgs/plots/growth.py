@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgs.plots.layout import Panel, PlotError
-from jaxgs.plots.panels import marker_area
+from jaxgs.plots.panels import marker_area, without_color
 
 if typing.TYPE_CHECKING:
   from jaxgs.state import FitState
@@ -119,7 +119,7 @@ def rounds_panel(
   Args:
     title: Above it.
     placed: Of a fit. A splat that moved is shown where it was put last.
-    rgb: (H, W, 3) float in [0, 1]; it is faded.
+    rgb: (H, W, 3) float in [0, 1]; it is faded, and grey.
 
   Returns:
     A Panel.
@@ -140,7 +140,8 @@ def rounds_panel(
 
   def draw(axes, points):
     height, width, _ = rgb.shape
-    axes.imshow(rgb + 0.6 * (1 - rgb), extent=(0, width, height, 0))
+    grey = without_color(rgb)
+    axes.imshow(grey + 0.5 * (1 - grey), extent=(0, width, height, 0))
     area = 2.0 * marker_area(axes, len(step), points)
     # Those that moved last, so on top.
     for chosen, marker in ((~moved, "o"), (moved, "D")):

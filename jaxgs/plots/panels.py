@@ -155,7 +155,7 @@ def centers_panel(
   Args:
     title: Above it.
     gaussians: N of them, numpy arrays, px.
-    rgb: (H, W, 3) float in [0, 1]; it is faded.
+    rgb: (H, W, 3) float in [0, 1]; it is faded, and grey.
     covers: See `picture_panel`.
 
   Returns:
@@ -163,13 +163,26 @@ def centers_panel(
   """
 
   def draw(axes, points):
-    _show(axes, rgb, covers, fade=0.45)
+    _show(axes, without_color(rgb), covers, fade=0.45)
     x, y = np.asarray(gaussians.mean).T
     axes.scatter(
       x, y, s=marker_area(axes, len(x), points), c=_MARK, linewidths=0
     )
 
   return Panel(title, draw)
+
+
+def without_color(rgb: np.ndarray) -> np.ndarray:
+  """A picture in grey, on which coloured marks are seen everywhere.
+
+  Args:
+    rgb: (H, W, 3).
+
+  Returns:
+    As `rgb`, with the luma of ITU-R BT.601 in all channels.
+  """
+  luma = rgb @ np.array([0.299, 0.587, 0.114], rgb.dtype)
+  return np.broadcast_to(luma[..., None], rgb.shape)
 
 
 def marker_area(axes: Axes, count: int, points: float) -> float:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from jaxgs import plots
+from jaxgs.plots import panels
 from jaxgs.types import Gaussians2D
 
 WINDOW = (0, 0, 40, 30)
@@ -185,3 +186,10 @@ def test_colours_of_splats():
   }
   np.testing.assert_allclose(of["norm"], (0.2, 0.4, 0.1), rtol=1e-6)
   np.testing.assert_allclose(of["sum"], (0.4, 0.8, 0.2), rtol=1e-6)
+
+
+def test_without_colour():
+  rgb = np.array([[[1, 1, 1], [1, 0, 0], [0.2, 0.4, 0.1]]], np.float32)
+  found = panels.without_color(rgb)
+  np.testing.assert_allclose(found[..., 0], [[1, 0.299, 0.306]], atol=1e-6)
+  assert np.ptp(found, axis=-1).max() == 0
