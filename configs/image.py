@@ -52,4 +52,6 @@ def get_config(quantizer: str = "steps") -> config_dict.ConfigDict:
   # Ten pictures of the 5000 steps show how the fit went; each costs a
   # rendering and the disk space of a PNG.
   config.run.picture_every_steps = chunk * 10
+  # Of --animate: at 10 frames per second ten seconds of 5000 steps.
+  config.run.frame_every_steps = 1 * chunk
   return config

@@ -1,6 +1,5 @@
 """What a run writes about a fit: metrics, pictures, and the result."""
 
-import dataclasses
 import pathlib
 import time
 
@@ -9,25 +8,73 @@ import numpy as np
 import tqdm
 
 from experiments.workdir import RunConfig, append_metrics, cut_metrics
-from jaxgs import metrics
+from jaxgs import metrics, plots
 from jaxgs.checkpoint import Checkpoint
 from jaxgs.compress import Job
 from jaxgs.decompress import decompress
-from jaxgs.io import write_atomic, write_image
-from jaxgs.rasterize import render
+from jaxgs.io import read_image, write_atomic, write_image, write_samples
+from jaxgs.plots import draw_state
 from jaxgs.state import FitState
+
+# The longest side of the plots beside the pictures, px.
+_PLOT_SIDE_PX = 1024
+
+
+def check_plots(run: RunConfig, animate: str | None) -> None:
+  """Checks, before the long work, that what is asked for can be drawn.
+
+  Args:
+    run: Settings of the run.
+    animate: Name of the film, if one is wanted.
+
+  Raises:
+    ValueError: A package is missing, or the film has no known suffix.
+  """
+  if animate is not None:
+    plots.check_film_format(animate)
+  if animate is not None or run.ellipses or run.error:
+    plots.check_matplotlib()
+  if run.tensorboard:
+    _board_class()
 
 
 class Recorder:
-  """Writes a line of metrics per chunk, and pictures; shows a progress bar."""
+  """Writes metrics and what grew per chunk, and pictures; shows a bar."""
 
   def __init__(
-    self, job: Job, run: RunConfig, workdir: pathlib.Path, step: int
+    self,
+    job: Job,
+    run: RunConfig,
+    workdir: pathlib.Path,
+    start: FitState,
+    *,
+    films: bool,
   ):
-    """Drops what an interrupted run wrote after `step`, its last checkpoint."""
+    """Drops what an interrupted run wrote after its last checkpoint.
+
+    Args:
+      job: What is fitted.
+      run: Settings of the run.
+      workdir: The folder.
+      start: The state of that checkpoint, or before the first step.
+      films: Whether frames are wanted.
+    """
     self._job, self._run, self._workdir = job, run, workdir
+    self._films, self._before = films, start
+    step = int(start.step)
     (workdir / "pictures").mkdir(exist_ok=True)
     seconds = cut_metrics(workdir / "metrics.jsonl", step)
+    cut_growth(workdir / "growth.jsonl", step)
+    if films:
+      (workdir / "frames").mkdir(exist_ok=True)
+    if step == 0:
+      self._append_growth(plots.placed_since(None, start))
+      self._write_frame(start)
+    self._board = None
+    if run.tensorboard:
+      # What an interrupted run wrote after the checkpoint is not shown.
+      folder = str(workdir / "tensorboard")
+      self._board = _board_class()(folder, purge_step=step + 1)
     self._began = time.perf_counter() - seconds
     # disable=None: no bar where nobody watches.
     self._bar = tqdm.tqdm(
@@ -39,6 +86,8 @@ class Recorder:
 
   def __exit__(self, *_):
     self._bar.close()
+    if self._board:
+      self._board.close()
 
   @property
   def seconds(self) -> float:
@@ -50,46 +99,129 @@ class Recorder:
     step = int(state.step)
     psnr_db = -10.0 * np.log10(max(float(state.mse), 1e-12))
     active = int(state.active.sum())
-    append_metrics(
-      self._workdir / "metrics.jsonl",
-      {
-        "step": step,
-        "psnr_db": float(psnr_db),
-        "num_gaussians": active,
-        "seconds": self.seconds,
-      },
-    )
+    line = {
+      "step": step,
+      "psnr_db": float(psnr_db),
+      "num_gaussians": active,
+      "seconds": self.seconds,
+    }
+    append_metrics(self._workdir / "metrics.jsonl", line)
+    placed = plots.placed_since(self._before, state)
+    self._before = state
+    if len(placed.slots):
+      self._append_growth(placed)
+    if self._board:
+      for name in ("psnr_db", "num_gaussians"):
+        self._board.add_scalar(name, line[name], step)
     every = self._run.picture_every_steps
     if every and step % every == 0:
-      write_image(
-        self._workdir / "pictures" / f"step-{step:05}.png",
-        draw_picture(self._job, state),
-        has_alpha=self._job.has_alpha,
-      )
+      self._write_pictures(state, psnr_db)
+    if step % self._run.frame_every_steps == 0:
+      self._write_frame(state)
     self._bar.set_postfix_str(f"{psnr_db:.2f} dB, {active} splats")
     self._bar.update(step - self._bar.n)
 
+  def _append_growth(self, placed: plots.Placed) -> None:
+    with (self._workdir / "growth.jsonl").open("a") as file:
+      file.write(placed.to_json() + "\n")
 
-def draw_picture(job: Job, state: FitState) -> np.ndarray:
-  """The Gaussians of a fit as a picture, without rounding them.
+  def _write_pictures(self, state: FitState, psnr_db: float) -> None:
+    job, step = self._job, int(state.step)
+    folder = self._workdir / "pictures"
+    pixels = draw_state(state, job.image.shape[:2], job.config)
+    write_image(folder / f"step-{step:05}.png", pixels, has_alpha=job.has_alpha)
+    if self._board:
+      rgb = plots.to_rgb(pixels, has_alpha=job.has_alpha)
+      self._board.add_image("picture", rgb, step, dataformats="HWC")
+    text = f"step {step}, {psnr_db:.2f} dB"
+    panels = {}
+    if self._run.ellipses:
+      panels["ellipses"] = plots.state_panel(
+        f"splats, 1 sigma: {text}", state, job.config, has_alpha=job.has_alpha
+      )
+    if self._run.error:
+      panels["error"] = plots.error_panel(f"error: {text}", job.image, pixels)
+    height, width, _ = job.image.shape
+    scale = max(1, _PLOT_SIDE_PX // max(height, width))
+    for name, panel in panels.items():
+      figure = plots.make_figure(
+        [[panel]], (0, 0, width, height), width_px=width * scale
+      )
+      plots.write_figure(folder / f"{name}-{step:05}.png", figure)
+      if self._board:
+        shown = plots.figure_pixels(figure)
+        self._board.add_image(name, shown, step, dataformats="HWC")
+
+  def _write_frame(self, state: FitState) -> None:
+    if self._films:
+      job = self._job
+      frame = plots.draw_frame(
+        state, job.image.shape[:2], job.config, has_alpha=job.has_alpha
+      )
+      path = self._workdir / "frames" / f"step-{int(state.step):05}.png"
+      write_samples(path, frame)
+
+
+def check_place(film: pathlib.Path, image: str) -> None:
+  """Checks, before the long work, that a film can be written.
 
   Args:
-    job: What is fitted.
-    state: Of the fit.
+    film: Its path.
+    image: Path of the image, which it must not be.
 
-  Returns:
-    (H, W, C) float32 in [0, 1].
+  Raises:
+    ValueError: It cannot.
   """
-  height, width, _ = job.image.shape
-  image = render(
-    state.gaussians,
-    height=height,
-    width=width,
-    active=state.active,
-    # 0: as much room as this one picture needs.
-    spec=dataclasses.replace(job.config.fit.raster, max_pairs=0),
-  ).image
-  return np.clip(np.asarray(image), 0.0, 1.0) ** (1.0 / job.config.gamma)
+  plots.check_film(film)
+  if film.exists() and film.samefile(image):
+    raise ValueError(f"{film}: is the image")
+
+
+def _board_class():
+  try:
+    from tensorboardX import SummaryWriter
+  except ImportError:
+    raise ValueError(
+      "run.tensorboard needs tensorboardX: pip install 'jaxgs[tensorboard]'"
+    ) from None
+  return SummaryWriter
+
+
+def cut_growth(path: pathlib.Path, step: int) -> None:
+  """Drops the lines after a step, and all if the fit begins.
+
+  Args:
+    path: Of the lines; it need not exist.
+    step: Of the checkpoint.
+  """
+  if path.exists():
+    kept = [p for p in plots.read_placed(path) if 0 < step >= p.step]
+    lines = "".join(placed.to_json() + "\n" for placed in kept)
+    write_atomic(path, lines.encode())
+
+
+def write_animation(workdir: pathlib.Path, path: pathlib.Path) -> None:
+  """Makes a film of the frames of a run.
+
+  Args:
+    workdir: The folder of the run.
+    path: Of the film.
+
+  Raises:
+    ValueError: There are no frames, or the film cannot be written.
+  """
+  names = sorted(
+    (workdir / "frames").glob("step-*.png"),
+    key=lambda name: int(name.stem.removeprefix("step-")),
+  )
+  if not names:
+    raise ValueError(
+      f"{workdir}/frames is empty: this run was fitted without --animate"
+    )
+  frames = [
+    np.rint(255 * read_image(name).pixels).astype(np.uint8) for name in names
+  ]
+  plots.write_film(path, frames)
 
 
 def write_results(job: Job, end: Checkpoint, workdir: pathlib.Path, seconds):
@@ -117,7 +249,9 @@ def write_results(job: Job, end: Checkpoint, workdir: pathlib.Path, seconds):
     has_alpha=job.has_alpha,
   )
   image, decoded = jnp.asarray(job.image), jnp.asarray(decoded)
-  unrounded = jnp.asarray(draw_picture(job, end.state))
+  unrounded = jnp.asarray(
+    draw_state(end.state, job.image.shape[:2], job.config)
+  )
   line = {
     "step": int(end.state.step),
     "psnr_db": float(metrics.psnr(image, decoded)),

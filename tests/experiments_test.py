@@ -2,7 +2,10 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -10,13 +13,14 @@ import time
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import image as image_config
 from experiments import fit_image, record, workdir
-from jaxgs import compress, decompress
+from jaxgs import compress, decompress, plots
 from jaxgs.compress import to_float
 from jaxgs.config import CompressConfig, config_from_dict, preset
-from jaxgs.io import read_image, write_image
+from jaxgs.io import ImageError, read_image, write_image
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARROT = ROOT / "tests/data/parrot.png"
@@ -28,6 +32,9 @@ OVERRIDES = {
   "fit.chunk_steps": 3,
   "fit.raster.top_k": 4,
   "run.save_every_steps": 15,
+  "run.frame_every_steps": 30,
+  "run.ellipses": True,
+  "run.error": True,
 }
 
 
@@ -41,6 +48,12 @@ def _settings(quantizer="steps", **changes):
   return config.to_dict()
 
 
+def _run(crop, path, settings=None):
+  return fit_image.run(
+    settings or _settings(), str(crop), path, animate="film.gif"
+  )
+
+
 def _compress_config(settings):
   return config_from_dict(
     CompressConfig, {k: v for k, v in settings.items() if k != "run"}
@@ -52,9 +65,18 @@ def _metrics(path):
   return [json.loads(line) for line in lines]
 
 
+def _metrics_of_torn(path):
+  lines = (path / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines[:-1]]
+
+
 def _results(path):
   """All that a run leaves, without times and archive dates."""
-  pictures = {p.name: p.read_bytes() for p in (path / "pictures").iterdir()}
+  pictures = {
+    str(p.relative_to(path)): p.read_bytes()
+    for folder in ("pictures", "frames")
+    for p in (path / folder).iterdir()
+  }
   with np.load(path / "checkpoint.npz", allow_pickle=False) as archive:
     arrays = {name: archive[name].tobytes() for name in archive.files}
   lines = [
@@ -63,7 +85,7 @@ def _results(path):
   files = {
     p.name: p.read_bytes()
     for p in path.iterdir()
-    if p.suffix in (".jgs", ".png", ".json")
+    if p.suffix in (".jgs", ".png", ".json", ".gif") or p.name == "growth.jsonl"
   }
   return {"pictures": pictures, "arrays": arrays, "lines": lines, **files}
 
@@ -75,8 +97,9 @@ def _kill_at(monkeypatch, step):
   def report_and_die(self, state):
     report(self, state)
     if int(state.step) == step:
-      with (self._workdir / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 6')  # As if it died while it wrote.
+      for name in ("metrics.jsonl", "growth.jsonl"):
+        with (self._workdir / name).open("a") as file:
+          file.write('{"step": 6')  # As if it died while it wrote.
       raise Killed
 
   monkeypatch.setattr(record.Recorder, "report", report_and_die)
@@ -103,8 +126,7 @@ def crop(tmp_path_factory):
 def whole(crop, tmp_path_factory):
   """A run that nothing interrupts."""
   path = tmp_path_factory.mktemp("whole") / "run"
-  line = fit_image.run(_settings(), str(crop), path)
-  return path, line
+  return path, _run(crop, path)
 
 
 def test_config_is_the_preset():
@@ -126,6 +148,10 @@ def test_periods_follow_the_steps():
     "seed": 0,
     "save_every_steps": 100,
     "picture_every_steps": 100,
+    "frame_every_steps": 10,
+    "ellipses": False,
+    "error": False,
+    "tensorboard": False,
   }
   config.update_from_flattened_dict({"fit.growth_every": 40})
   assert config.fit.growth_every == 40
@@ -163,13 +189,100 @@ def test_results(crop, whole):
   assert line["bpp"] == 8 * len(data) / (40 * 48)
   assert line["bits_per_gaussian"] == 8 * len(data) / 30
   names = sorted(p.name for p in (path / "pictures").iterdir())
-  assert names == ["step-00030.png", "step-00060.png"]
+  assert names == [
+    f"{kind}-{step}.png"
+    for kind in ("ellipses", "error", "step")
+    for step in ("00030", "00060")
+  ]
   last = read_image(path / "pictures/step-00060.png").pixels
   assert np.mean(np.abs(last - decoded)) < 0.02
   facts = json.loads((path / "config.json").read_text())
   assert facts["config"]["fit"]["num_gaussians"] == 30
   assert facts["versions"]["jax"] == jax.__version__
   assert facts["device"].startswith(jax.default_backend())
+  if (ROOT / ".git").exists() and shutil.which("git"):
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", facts["versions"]["commit"])
+
+
+def test_what_grew_and_moved(whole):
+  placed = plots.read_placed(whole[0] / "growth.jsonl")
+  fit = _compress_config(_settings()).fit
+  assert placed[0].step == 0
+  assert placed[0].slots.tolist() == list(range(fit.num_initial))
+  added = [len(p.slots) for p in placed[1:] if not p.moved.any()]
+  rest = fit.num_gaussians - fit.num_initial
+  assert added[:-1] == [fit.num_grown] * (len(added) - 1)
+  assert sum(added) == rest
+  moves = [p for p in placed if p.moved.any()]
+  assert moves
+  for p in moves:
+    assert p.moved.all()
+    assert len(p.slots) == fit.num_relocated
+    assert p.step % fit.growth_every == 0
+    assert p.step <= fit.relocate_step
+
+
+def test_film(crop, whole, tmp_path):
+  with Image.open(whole[0] / "film.gif") as film:
+    assert film.n_frames == 3
+    size = film.size
+  frame = read_image(whole[0] / "frames" / "step-00000.png").pixels
+  assert frame.shape == (*size[::-1], 3)
+  # Not of a run that kept no frames.
+  (tmp_path / "config.json").write_bytes(
+    (whole[0] / "config.json").read_bytes()
+  )
+  with pytest.raises(ValueError, match="fitted without --animate"):
+    record.write_animation(tmp_path, tmp_path / "film.gif")
+  with pytest.raises(ImageError, match="expected one of"):
+    fit_image.run(_settings(), str(crop), tmp_path / "a", animate="film.avi")
+  assert not (tmp_path / "a").exists()
+  with pytest.raises(ImageError, match="no such folder"):
+    fit_image.run(_settings(), str(crop), tmp_path / "b", animate="no/film.gif")
+  assert not (tmp_path / "b" / "metrics.jsonl").exists()
+  webp = tmp_path / "image.webp"
+  write_image(webp, read_image(crop).pixels)
+  with pytest.raises(ValueError, match="is the image"):
+    fit_image.run(_settings(), str(webp), tmp_path / "c", animate=str(webp))
+
+
+def _events(path):
+  """Step and tag of what is in the event files of a folder, file by file."""
+  from tensorboardX.proto import event_pb2
+
+  found = []
+  for name in sorted(path.iterdir()):
+    data, at = name.read_bytes(), 0
+    while at < len(data):
+      # A record: length, its checksum, the event, its checksum.
+      (size,) = struct.unpack_from("<Q", data, at)
+      event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+      found += [(event.step, value.tag) for value in event.summary.value]
+      at += 16 + size
+  return found
+
+
+def test_tensorboard(crop, tmp_path, monkeypatch):
+  pytest.importorskip("tensorboardX")
+  settings = _settings(
+    **{
+      "run.tensorboard": True,
+      "run.save_every_steps": 3,
+      "run.picture_every_steps": 3,
+    }
+  )
+  # Its first steps are enough.
+  with monkeypatch.context() as patch, pytest.raises(Killed):
+    _kill_at(patch, 6)
+    fit_image.run(settings, str(crop), tmp_path / "a")
+  tags = ["psnr_db", "num_gaussians", "picture", "ellipses", "error"]
+  assert _events(tmp_path / "a" / "tensorboard") == [
+    (step, tag) for step in (3, 6) for tag in tags
+  ]
+  monkeypatch.setitem(sys.modules, "tensorboardX", None)
+  with pytest.raises(ValueError, match=r"pip install 'jaxgs\[tensorboard\]'"):
+    fit_image.run(settings, str(crop), tmp_path / "b")
+  assert not (tmp_path / "b").exists()
 
 
 # Before the first checkpoint; at one; between two; quantised; at the end.
@@ -178,9 +291,9 @@ def test_goes_on_after_an_interrupt(crop, whole, tmp_path, monkeypatch, kills):
   for step in kills:
     with monkeypatch.context() as patch, pytest.raises(Killed):
       _kill_at(patch, step)
-      fit_image.run(_settings(), str(crop), tmp_path)
+      _run(crop, tmp_path)
     assert not (tmp_path / "image.jgs").exists()
-  fit_image.run(_settings(), str(crop), tmp_path)
+  _run(crop, tmp_path)
   assert _results(tmp_path) == _results(whole[0])
   seconds = [line["seconds"] for line in _metrics(tmp_path)]
   assert seconds == sorted(seconds)
@@ -188,7 +301,7 @@ def test_goes_on_after_an_interrupt(crop, whole, tmp_path, monkeypatch, kills):
 
 def test_a_finished_run_stays(crop, whole):
   before = _results(whole[0])
-  assert fit_image.run(_settings(), str(crop), whole[0])["step"] == 60
+  assert _run(crop, whole[0])["step"] == 60
   assert _results(whole[0]) == before
 
 
@@ -214,6 +327,7 @@ def test_goes_on_after_sigkill(crop, whole, tmp_path):
     "--config=configs/image.py",
     f"--image={crop}",
     f"--workdir={tmp_path}",
+    "--animate=film.gif",
     *(f"--config.{name}={value}" for name, value in OVERRIDES.items()),
   ]
   process = subprocess.Popen(
@@ -233,7 +347,7 @@ def test_goes_on_after_sigkill(crop, whole, tmp_path):
   process.communicate()
   assert process.returncode == -signal.SIGKILL
   assert not (tmp_path / "image.jgs").exists()
-  fit_image.run(_settings(), str(crop), tmp_path)
+  _run(crop, tmp_path)
   assert _results(tmp_path) == _results(whole[0])
 
 
@@ -258,6 +372,51 @@ def test_another_run_is_refused(crop, whole, tmp_path):
     fit_image.run(_settings(), str(crop), foreign)
 
 
+def test_overwrite(crop, whole, tmp_path, monkeypatch):
+  path = tmp_path / "run"
+  shutil.copytree(whole[0], path)
+  (path / "notes.txt").write_text("mine")
+  (path / "pictures" / "mine.png").write_text("mine")
+  settings = _settings(**{"run.seed": 1})
+  with pytest.raises(ValueError, match=r"seed was 0 and is 1 \(--overwrite"):
+    fit_image.run(settings, str(crop), path)
+  with monkeypatch.context() as patch, pytest.raises(Killed):
+    _kill_at(patch, 6)
+    fit_image.run(settings, str(crop), path, overwrite=True)
+  assert sorted(p.name for p in path.iterdir()) == [
+    "config.json",
+    "film.gif",
+    "growth.jsonl",
+    "metrics.jsonl",
+    "notes.txt",
+    "pictures",
+  ]
+  assert [p.name for p in (path / "pictures").iterdir()] == ["mine.png"]
+  facts = json.loads((path / "config.json").read_text())
+  assert facts["config"]["run"]["seed"] == 1
+  assert [line["step"] for line in _metrics_of_torn(path)] == [3, 6]
+  # A folder that no run made is left alone.
+  (path / "config.json").unlink()
+  with pytest.raises(ValueError, match="not a run"):
+    fit_image.run(settings, str(crop), path, overwrite=True)
+  assert (path / "metrics.jsonl").exists()
+
+
+def test_overwrite_goes_on_with_the_same_run(crop, whole):
+  before = _results(whole[0])
+  fit_image.run(
+    _settings(), str(crop), whole[0], overwrite=True, animate="film.gif"
+  )
+  assert _results(whole[0]) == before
+
+
+def test_names():
+  assert workdir.folder_of("bird") == pathlib.Path("results/bird")
+  for name in ("", ".", "..", "a/b", "/a"):
+    with pytest.raises(ValueError, match="that of one folder"):
+      workdir.folder_of(name)
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
@@ -280,6 +439,8 @@ def test_bad_settings_leave_no_folder(crop, tmp_path, changes, message):
     ("--image=nothing.png", "nothing.png"),
     ("--config.fit.nothing=3", "no setting of the name \"'nothing'\""),
     ("--config=configs/image.py:bats", "quantizer must be steps or bits"),
+    ("--name=a", "--name and --workdir exclude each other"),
+    ("--animate=a.avi", "expected one of .gif, .webp, .mp4"),
   ],
 )
 def test_a_mistake_is_one_line(tmp_path, argument, message):

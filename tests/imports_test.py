@@ -20,7 +20,7 @@ LAYERS = [
   {"state"},
   {"growth"},
   {"fit"},
-  {"compress", "decompress", "checkpoint"},
+  {"compress", "decompress", "checkpoint", "plots"},
   {"rate_control", "fit_together", "convert"},
   {"batch"},
   {"stream"},

@@ -31,6 +31,7 @@ _MODULES = {
   "import": "import_file",
   "export": "export_file",
   "saliency": "saliency",
+  "plot": "plot",
 }
 
 

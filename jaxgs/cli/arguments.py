@@ -14,6 +14,18 @@ _ENCODE_BATCH = (
   " image that fails gets a line on stderr, and the exit code is 1 at the end."
 )
 
+PLOT_KINDS = (
+  "ellipses",
+  "centers",
+  "ids",
+  "error",
+  "flip",
+  "gradient",
+  "saliency",
+  "sheet",
+  "rounds",
+  "curves",
+)
 METRICS = ("psnr", "ssim", "ms_ssim", "flip", "lpips")
 
 
@@ -116,6 +128,11 @@ def make_parser() -> argparse.ArgumentParser:
 
   compare = commands.add_parser("eval", help="how close a picture is")
   _add_eval_arguments(compare)
+  _add_plot_arguments(
+    commands.add_parser(
+      "plot", help="pictures of the splats, of the error, and of a fit"
+    )
+  )
   _add_import_arguments(
     commands.add_parser(
       "import", help="other programs' Gaussians", description=_IMPORT
@@ -164,6 +181,11 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
   )
   _add_fit_arguments(parser)
   _add_reading_arguments(parser)
+  parser.add_argument(
+    "--animate",
+    metavar="FILM",
+    help="also a film of the fit: GIF, WebP or MP4, by its suffix",
+  )
   parser.add_argument(
     "--json", action="store_true", help="report as JSON, without progress"
   )
@@ -369,3 +391,60 @@ def _add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     help="of the absolute difference (default: 10)",
   )
   parser.add_argument("--json", action="store_true", help="report as JSON")
+
+
+def _add_plot_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "input",
+    metavar="FILE",
+    help="a .jgs file; for error, flip, gradient and saliency also an image;"
+    " for rounds and curves the folder of a run of experiments.fit_image",
+  )
+  parser.add_argument(
+    "output", metavar="OUT", help="PNG, SVG or PDF, by its suffix"
+  )
+  parser.add_argument(
+    "--kind", choices=PLOT_KINDS, default="ellipses", help="(default: ellipses)"
+  )
+  parser.add_argument("--image", metavar="REF", help="the original")
+  parser.add_argument(
+    "--scale",
+    type=_number(float, 1e-2, 1e3),
+    metavar="R",
+    help="pixels per pixel of the image (default: by its size)",
+  )
+  parser.add_argument(
+    "--crop",
+    type=_window,
+    metavar="X,Y,W,H",
+    help="only this window, in pixels of the image",
+  )
+  parser.add_argument(
+    "--sigmas",
+    type=_number(float, 0.01, 10),
+    default=1.0,
+    metavar="S",
+    help="half axes of an ellipse in standard deviations (default: 1)",
+  )
+  parser.add_argument(
+    "--alpha",
+    type=_number(float, 0, 1),
+    default=1.0,
+    metavar="A",
+    help="opacity of ellipses (default: 1)",
+  )
+  parser.add_argument(
+    "--outline", action="store_true", help="ellipses as lines, not filled"
+  )
+  parser.add_argument(
+    "--background",
+    choices=("grey", "white", "black", "image"),
+    default="grey",
+    help="of ellipses (default: grey)",
+  )
+  parser.add_argument(
+    "--signed", action="store_true", help="the error with its sign"
+  )
+  parser.add_argument(
+    "--bare", action="store_true", help="the picture alone, without any text"
+  )

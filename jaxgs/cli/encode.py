@@ -24,6 +24,8 @@ def run(args) -> Report:
   check_writable(args.output, suffixes=(".jgs",))
   image = read_image(args.input, nan=args.nan, profile=args.profile)
   check_distinct(args.input, args.output)
+  if args.animate:
+    _check_animate(args)
   height, width, _ = image.pixels.shape
   n = args.num_gaussians or default_num_gaussians(height, width)
   if n > height * width:
@@ -68,6 +70,9 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
   use_compilation_cache()
   mask = mask_source(args.saliency)(image.pixels)
   bar, report = _progress(config, args.json)
+  film = None
+  if args.animate:
+    film, report = _film(config, image, report)
   options = {
     "key": jax.random.key(args.seed),
     "report": report,
@@ -81,13 +86,43 @@ def _compress(args, image: Image, config: CompressConfig) -> bytes:
     with bar:
       if args.bpp:
         size = max(1, round(args.bpp * height * width / 8))
-        return compress_to_size(pixels, size, config, **options)
-      if args.psnr:
-        return compress_to_psnr(pixels, args.psnr, config, **options)
-      return compress(pixels, config, **options)
+        data = compress_to_size(pixels, size, config, **options)
+      elif args.psnr:
+        data = compress_to_psnr(pixels, args.psnr, config, **options)
+      else:
+        data = compress(pixels, config, **options)
   except TargetError as error:
     asked = f", --bpp {args.bpp:g} of {width}x{height}" if args.bpp else ""
     raise CliError(f"{args.input}{asked}: {error}") from error
+  if film:
+    film.write(args.animate)
+  return data
+
+
+def _check_animate(args) -> None:
+  """A film is of a fit that takes minutes: faults come before it."""
+  from jaxgs import plots
+
+  plots.check_film(args.animate)
+  check_distinct(args.input, args.animate)
+  try:
+    plots.check_matplotlib()
+  except plots.PlotError as error:
+    raise CliError(f"--animate: {error}") from error
+
+
+def _film(config: CompressConfig, image: Image, report):
+  """A film, and a report that goes to it as well."""
+  from jaxgs.plots import Film
+
+  size = image.pixels.shape[:2]
+  film = Film(config, size, has_alpha=image.has_alpha)
+
+  def both(state) -> None:
+    report(state)
+    film.report(state)
+
+  return film, both
 
 
 def _progress(config: CompressConfig, quiet: bool):

@@ -1,0 +1,167 @@
+"""A fit on its way: what a report shows of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+
+import numpy as np
+
+from jaxgs.config import CompressConfig
+from jaxgs.plots.film import write_film
+from jaxgs.plots.layout import figure_pixels, make_figure
+from jaxgs.plots.panels import Panel, ellipses_panel, picture_panel, to_rgb
+from jaxgs.types import Gaussians2D
+
+if typing.TYPE_CHECKING:
+  from jaxgs.state import FitState
+
+# Of one of the two pictures of a frame.
+_SIDE_PX = 480
+
+# Of a film that `Film` keeps in memory: 10 seconds, about 100 MB.
+_MOST_FRAMES = 100
+
+
+def draw_state(
+  state: FitState, size: tuple[int, int], config: CompressConfig
+) -> np.ndarray:
+  """The Gaussians of a fit as a picture, without rounding them.
+
+  Args:
+    state: Of the fit.
+    size: (height, width), px.
+    config: Of the fit.
+
+  Returns:
+    (H, W, C) float32 in [0, 1].
+  """
+  from jaxgs.rasterize import render
+
+  image = render(
+    state.gaussians,
+    height=size[0],
+    width=size[1],
+    active=state.active,
+    # 0: as much room as this one picture needs.
+    spec=dataclasses.replace(config.fit.raster, max_pairs=0),
+  ).image
+  return np.clip(np.asarray(image), 0.0, 1.0) ** (1.0 / config.gamma)
+
+
+def state_panel(
+  title: str, state: FitState, config: CompressConfig, *, has_alpha: bool
+) -> Panel:
+  """The splats of a fit as ellipses of one sigma.
+
+  Args:
+    title: Above it.
+    state: Of the fit.
+    config: Of the fit.
+    has_alpha: The last channel is alpha.
+
+  Returns:
+    A Panel.
+  """
+  active = np.asarray(state.active)
+  gaussians = Gaussians2D(
+    *(np.asarray(leaf)[active] for leaf in state.gaussians)
+  )
+  return ellipses_panel(
+    title,
+    gaussians,
+    splat_colors(gaussians, config.fit.raster.blend, config.gamma, has_alpha),
+  )
+
+
+def splat_colors(
+  gaussians: Gaussians2D, blend: str, gamma: float, has_alpha: bool
+) -> np.ndarray:
+  """The colours that splats show.
+
+  Args:
+    gaussians: N of them, numpy arrays.
+    blend: "norm", where a splat shows its own colour, or "sum", where that is
+      times its amplitude.
+    gamma: Exponent of the features.
+    has_alpha: The last channel is alpha.
+
+  Returns:
+    (N, 3) float32 in [0, 1].
+  """
+  shown = gaussians.feature
+  if blend == "sum":
+    shown = shown * np.exp(gaussians.log_weight)[:, None]
+  return to_rgb(shown, has_alpha=has_alpha, gamma=gamma)
+
+
+def draw_frame(
+  state: FitState,
+  size: tuple[int, int],
+  config: CompressConfig,
+  *,
+  has_alpha: bool,
+) -> np.ndarray:
+  """A frame of a film: the picture, the ellipses, and how good it is.
+
+  Args:
+    state: Of the fit.
+    size: (height, width), px.
+    config: Of the fit.
+    has_alpha: The last channel is alpha.
+
+  Returns:
+    (h, w, 3) uint8; the size is that of all frames of the fit.
+  """
+  rgb = to_rgb(draw_state(state, size, config), has_alpha=has_alpha)
+  text = f"step {int(state.step)} of {config.fit.num_steps}"
+  if np.isfinite(mse := float(state.mse)):
+    text += f"    {-10 * np.log10(max(mse, 1e-12)):.2f} dB"
+  text += f"    {int(state.active.sum())} splats"
+  width = round(_SIDE_PX * size[1] / max(size))
+  panels = [
+    picture_panel("picture", rgb),
+    state_panel("splats, 1 sigma", state, config, has_alpha=has_alpha),
+  ]
+  window = (0, 0, size[1], size[0])
+  width = 2 * max(width, 1)
+  return figure_pixels(
+    make_figure([panels], window, width_px=width, title=text)
+  )
+
+
+class Film:
+  """Frames of a fit while it runs."""
+
+  def __init__(
+    self, config: CompressConfig, size: tuple[int, int], *, has_alpha: bool
+  ):
+    """Begins without frames.
+
+    Args:
+      config: Of the fit.
+      size: (height, width), px.
+      has_alpha: The last channel is alpha.
+    """
+    self._config, self._size, self._has_alpha = config, size, has_alpha
+    self._every = -(-config.fit.num_steps // _MOST_FRAMES)
+    self._last_step = 0
+    self._frames = []
+
+  def report(self, state: FitState) -> None:
+    """Takes a frame if it is time to; see `jaxgs.compress.Report`."""
+    step = int(state.step)
+    if step < self._last_step:
+      # A search for a target begins another fit: the film is of the last one.
+      self._frames, self._last_step = [], 0
+    last = step >= self._config.fit.num_steps
+    if not self._frames or step - self._last_step >= self._every or last:
+      self._last_step = step
+      self._frames.append(
+        draw_frame(state, self._size, self._config, has_alpha=self._has_alpha)
+      )
+
+  def write(self, path: str | os.PathLike) -> None:
+    """Writes the film; see `write_film`."""
+    write_film(path, self._frames)
