@@ -79,7 +79,7 @@ def read_state(path: pathlib.Path) -> Mapping[str, np.ndarray]:
     import torch
   except ModuleNotFoundError as error:
     raise ValueError(
-      "torch is not installed: pip install 'jaxgs[torch]'"
+      "torch is not installed: pip install 'jaxgs[convert]'"
     ) from error
   try:
     # weights_only: a pickle could run any code.

@@ -11,7 +11,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A module may import those of its own layer (without cycles: Python says) and
 # of the layers before it.
 LAYERS = [
-  {"types", "math", "config", "codec", "native", "compilation_cache"},
+  {
+    "types",
+    "math",
+    "config",
+    "codec",
+    "native",
+    "compilation_cache",
+    "weights",
+  },
   {"project", "dequantize", "metrics", "io", "buckets", "saliency"},
   {"kernels"},
   {"backends"},

@@ -251,18 +251,14 @@ def _map_panel(args, subject: _Subject, reference: _Subject | None):
 
 
 def _flip(reference: _Subject, subject: _Subject) -> np.ndarray:
-  try:
-    from jaxgs.metrics import flip
-  except ImportError:
-    raise CliError("--kind flip: this version has no FLIP metric") from None
-  return np.asarray(flip(reference.rgb, subject.rgb))
+  from jaxgs.metrics import flip_map
+
+  return np.asarray(flip_map(reference.rgb, subject.rgb))
 
 
 def _saliency(subject: _Subject) -> np.ndarray:
-  try:
-    from jaxgs.saliency import spectral_residual
-  except ImportError:
-    raise CliError("--kind saliency: this version has no saliency") from None
+  from jaxgs.saliency import spectral_residual
+
   return np.asarray(spectral_residual(subject.pixels))
 
 

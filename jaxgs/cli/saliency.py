@@ -70,7 +70,7 @@ def _emlnet() -> MapOf:
     from jaxgs.saliency.weights import load_weights
   except ModuleNotFoundError as error:
     raise CliError(
-      f"emlnet needs {error.name}: pip install 'jaxgs[saliency]'"
+      f"emlnet needs {error.name}: pip install 'jaxgs[networks]'"
     ) from error
   weights = load_weights()
   # One picture takes all cores, and some 400 MB.

@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxgs.metrics.color import to_rgb
 from jaxgs.metrics.psnr import check_pair
+from jaxgs.weights import WHERE, weights_folder
 
 NETWORKS = ("alex", "vgg")
 
@@ -159,19 +160,13 @@ def lpips_weights_of(
 
 
 def _find(network: str) -> pathlib.Path:
-  """The file in one of the two folders."""
-  name = f"lpips_{network}.npz"
-  folders = [pathlib.Path("~/.cache/jaxgs/weights").expanduser()]
-  if named := os.environ.get("JAXGS_WEIGHTS"):
-    folders.insert(0, pathlib.Path(named))
-  for folder in folders:
-    if (folder / name).is_file():
-      return folder / name
+  path = weights_folder() / f"lpips_{network}.npz"
+  if path.is_file():
+    return path
   raise FileNotFoundError(
-    f"no {name} in {' or '.join(map(str, folders))}: LPIPS needs weights that"
-    " are not part of jaxgs. Make the file with `python -m"
-    " experiments.convert_lpips` and put it into the folder that"
-    " $JAXGS_WEIGHTS names, or into ~/.cache/jaxgs/weights"
+    f"no {path.name} in {path.parent}: LPIPS needs weights that are not part of"
+    " jaxgs. Make the file with `python -m experiments.convert_lpips` and put it"
+    f" into {WHERE}"
   )
 
 
@@ -181,5 +176,7 @@ def _import_network():
   except ModuleNotFoundError as error:
     if error.name != "flax":
       raise
-    raise ImportError("LPIPS needs flax: pip install 'jaxgs[lpips]'") from None
+    raise ImportError(
+      "LPIPS needs flax: pip install 'jaxgs[networks]'"
+    ) from None
   return lpips_network

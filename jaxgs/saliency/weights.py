@@ -12,9 +12,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgs.io import ImageError, write_atomic
 from jaxgs.saliency.emlnet import Weights, variable_shapes
+from jaxgs.weights import WHERE, weights_folder
 
 FILE_NAME = "emlnet.npz"
-WHERE = "$JAXGS_WEIGHTS or ~/.cache/jaxgs/weights"
 
 # What torch calls a variable of flax.
 _TORCH_LEAVES = {
@@ -24,12 +24,6 @@ _TORCH_LEAVES = {
   "mean": "running_mean",
   "var": "running_var",
 }
-
-
-def weights_folder() -> pathlib.Path:
-  """The folder for weights: $JAXGS_WEIGHTS, or ~/.cache/jaxgs/weights."""
-  folder = os.environ.get("JAXGS_WEIGHTS")
-  return pathlib.Path(folder or pathlib.Path.home() / ".cache/jaxgs/weights")
 
 
 def from_torch(state: Mapping[str, np.ndarray], shapes: dict) -> dict:

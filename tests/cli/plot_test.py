@@ -91,26 +91,11 @@ def test_images_have_errors_too(capsys, tmp_path, reference):
   _run(capsys, reference, out, "--kind", "gradient")
 
 
-def test_maps_of_other_modules(capsys, tmp_path, monkeypatch, reference):
-  seen = []
-
-  def map_of(*pictures):
-    seen.append([picture.shape for picture in pictures])
-    return np.linspace(0, 1, 64 * 64).reshape(64, 64)
-
-  metrics = types.SimpleNamespace(flip=map_of)
-  saliency = types.SimpleNamespace(spectral_residual=map_of)
-  monkeypatch.setitem(sys.modules, "jaxgs.metrics", metrics)
-  monkeypatch.setitem(sys.modules, "jaxgs.saliency", saliency)
-  out = tmp_path / "a.png"
-  _run(capsys, RGBA, out, "--kind", "flip", "--image", reference)
-  _run(capsys, RGBA, out, "--kind", "saliency")
-  assert seen == [[(64, 64, 3)] * 2, [(64, 64, 4)]]
-  monkeypatch.setitem(sys.modules, "jaxgs.metrics", types.SimpleNamespace())
-  monkeypatch.setitem(sys.modules, "jaxgs.saliency", None)
-  refused = (RGBA, out, "--image", reference, "--kind")
-  assert "has no FLIP metric" in _refusal(capsys, *refused, "flip")
-  assert "has no saliency" in _refusal(capsys, *refused, "saliency")
+def test_maps_of_other_modules(capsys, tmp_path, reference):
+  for kind in ("flip", "saliency"):
+    out = tmp_path / f"{kind}.png"
+    _run(capsys, RGBA, out, "--kind", kind, "--image", reference)
+    assert np.ptp(read_image(out).pixels) > 0.5
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_says_what_to_install(capsys, monkeypatch, tmp_path, rgb):
   line = _refusal(
     capsys, "saliency", rgb, tmp_path / "map.png", "--model", "emlnet"
   )
-  assert "emlnet needs flax: pip install 'jaxgs[saliency]'" in line
+  assert "emlnet needs flax: pip install 'jaxgs[networks]'" in line
 
 
 def test_masks_of_each_argument(tmp_path):
