@@ -9,7 +9,7 @@ import numpy as np
 from jaxgs.compress import (
   Job,
   Report,
-  compress,
+  compress_job,
   fit_image,
 )
 from jaxgs.config import CompressConfig
@@ -67,7 +67,7 @@ def compress_to_size(
     key: PRNG key; a fixed one when None.
     tolerance: Relative error of the size that ends the search.
     report: Called with the FitState after every chunk of steps.
-    **image_options: `bit_depth` and `has_alpha` of `compress`.
+    **image_options: `compress`'s of the picture: bit_depth to icc.
 
   Returns:
     The file.
@@ -181,7 +181,7 @@ def compress_to_psnr(
     slack_db: A PSNR this much over the wanted ends the search; 0.25 dB are
       about 6 % of the bytes.
     report: Called with the FitState after every chunk of steps.
-    **image_options: `bit_depth` and `has_alpha` of `compress`.
+    **image_options: `compress`'s of the picture: bit_depth to icc.
 
   Returns:
     The smallest file found that has the quality.
@@ -195,8 +195,9 @@ def compress_to_psnr(
   tried: dict[int, tuple[float, bytes]] = {}
   for _ in range(8):
     settings = _with_gaussians(config, n)
-    data = compress(image, settings, key=key, report=report, **image_options)
-    reached = _psnr_db(image, data)
+    job = Job.of(image, settings, **image_options)
+    data = compress_job(job, key=key, report=report)
+    reached = job.psnr_db(decompress(data))
     tried[n] = reached, data
     if psnr_db <= reached <= psnr_db + slack_db:
       break
@@ -229,14 +230,3 @@ def _next_number(tried, goal_db: float, most: int) -> int:
     doublings = np.clip((goal_db - db) / _DB_PER_DOUBLING, -3.0, 3.0)
     n *= 2.0 ** float(doublings)
   return int(np.clip(round(n), 1, most))
-
-
-def _psnr_db(image: np.ndarray, data: bytes) -> float:
-  """PSNR of the decoded file against the image, in the decoded depth."""
-  out = decompress(data)
-  peak = np.iinfo(out.dtype).max
-  image = np.asarray(image)
-  if image.dtype.kind != "f":
-    image = image.astype(np.float64) / np.iinfo(image.dtype).max
-  error = out / peak - image.reshape(out.shape)
-  return float(-10 * np.log10(max(np.mean(error * error), 1e-12)))

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # of the layers before it.
 LAYERS = [
   {"types", "math", "config", "codec", "native", "compilation_cache"},
-  {"project", "dequantize", "metrics", "io", "buckets"},
+  {"project", "dequantize", "transfer", "metrics", "io", "buckets"},
   {"kernels"},
   {"backends"},
   {"binning"},
@@ -20,7 +20,7 @@ LAYERS = [
   {"state"},
   {"growth"},
   {"fit"},
-  {"compress", "decompress", "checkpoint"},
+  {"job", "compress", "decompress", "checkpoint", "stack"},
   {"rate_control", "fit_together"},
   {"batch"},
   {"stream"},

@@ -6,6 +6,7 @@ from jaxgs.codec.bitstream import BitstreamError, ByteReader, encode_varint
 from jaxgs.codec.lattice import Lattice
 from jaxgs.codec.maps import (
   Map,
+  color_triples,
   decode_maps,
   decode_profile,
   encode_maps,
@@ -103,12 +104,7 @@ class Header:
   @property
   def transform(self) -> tuple[int, ...]:
     """The first channels of the triples that are in YCoCg."""
-    starts, first = [], 0
-    for one in self.pictures:
-      if one.color_transform == "ycocg":
-        starts.append(first)
-      first += one.channels
-    return tuple(starts)
+    return color_triples(self.pictures)
 
 
 def validate_header(header: Header) -> None:

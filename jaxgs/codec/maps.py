@@ -92,6 +92,16 @@ def is_plain(maps: tuple[Map, ...]) -> bool:
   )
 
 
+def color_triples(maps: tuple[Map, ...]) -> tuple[int, ...]:
+  """The first channels, in the file, of the triples that are in YCoCg."""
+  triples, first = [], 0
+  for one in maps:
+    if one.color_transform == "ycocg":
+      triples.append(first)
+    first += one.channels
+  return tuple(triples)
+
+
 def name_fault(name: str) -> str | None:
   """What is wrong with the name of a map, if something is.
 

@@ -31,11 +31,15 @@ class Image(NamedTuple):
       3 (RGB) or 4 (RGB, alpha). Colours are not multiplied by alpha.
     bit_depth: 8 or 16, the smaller that holds what was stored; 16 for floats.
     has_alpha: the last channel is alpha.
+    sample: "integer", or "half" or "float": pixels are then linear, >= 0.
+    icc: the colour profile that the file had, or None.
   """
 
   pixels: np.ndarray
   bit_depth: int
   has_alpha: bool
+  sample: str = "integer"
+  icc: bytes | None = None
 
 
 def read_image(path: str | os.PathLike) -> Image:
