@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     BitstreamError,
     Header,
     Lattice,
+    Map,
     Symbols,
     decode,
     encode,
@@ -46,6 +47,7 @@ if typing.TYPE_CHECKING:
   from jaxgs.rasterize import rasterize, render
   from jaxgs.rate import coded_bits
   from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
+  from jaxgs.stack import compress_stack, decompress_stack
   from jaxgs.state import FitState, init_fit
   from jaxgs.stream import compress_batch
   from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
@@ -60,6 +62,7 @@ __all__ = [
   "Gaussians2D",
   "Header",
   "Lattice",
+  "Map",
   "QuantConfig",
   "RasterSpec",
   "Rates",
@@ -72,11 +75,13 @@ __all__ = [
   "coded_bits",
   "compress",
   "compress_batch",
+  "compress_stack",
   "compress_to_psnr",
   "compress_to_size",
   "decode",
   "decode_gaussians",
   "decompress",
+  "decompress_stack",
   "device_lattice",
   "encode",
   "fit",
@@ -106,6 +111,7 @@ _NAMES = {
     "BitstreamError",
     "Header",
     "Lattice",
+    "Map",
     "Symbols",
     "decode",
     "encode",
@@ -150,6 +156,10 @@ _NAMES = {
     "TargetError",
     "compress_to_psnr",
     "compress_to_size",
+  ),
+  "stack": (
+    "compress_stack",
+    "decompress_stack",
   ),
   "state": (
     "FitState",

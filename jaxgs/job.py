@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -256,21 +257,24 @@ class Job:
     """The file of a fit of this image."""
     return encode_gaussians(gaussians, active, self.header(lattice))
 
-  def psnr_db(self, samples: np.ndarray) -> float:
-    """PSNR of a decoded picture, of the values that the file stores.
+  def psnr_db(self, pictures: Mapping[str, np.ndarray]) -> float:
+    """PSNR of decoded maps, over the values that the file stores.
 
     Args:
-      samples: (H, W, C) from `decompress`.
+      pictures: From `decompress.draw_maps`.
 
     Returns:
       dB, at most 120. Under a curve it is the PSNR of what the curve gives, and
       of premultiplied colours if they are stored like that.
     """
-    (one,) = self.maps
-    error = to_coded(levels_to_float(samples), one).astype(np.float64)
-    error -= self.image
-    mse = np.vdot(error, error) / error.size
-    return -10 * math.log10(max(mse, 1e-12))
+    first, total = 0, 0.0
+    for one in self.maps:
+      last = first + one.channels
+      error = to_coded(levels_to_float(pictures[one.name]), one)
+      error = error.astype(np.float64) - self.image[..., first:last]
+      total += np.vdot(error, error)
+      first = last
+    return -10 * math.log10(max(total / self.image.size, 1e-12))
 
 
 def encode_gaussians(

@@ -6,14 +6,11 @@ import math
 import jax
 import numpy as np
 
-from jaxgs.compress import (
-  Job,
-  Report,
-  compress_job,
-  fit_image,
-)
+from jaxgs import codec
+from jaxgs.compress import Report, compress_job, fit_image
 from jaxgs.config import CompressConfig
-from jaxgs.decompress import decompress
+from jaxgs.decompress import draw_maps
+from jaxgs.job import Job
 
 # Where the search for N begins: Kodak at 0.5 bit per pixel.
 _BITS_PER_SPLAT = 41.0
@@ -36,12 +33,16 @@ def most_gaussians(height: int, width: int) -> int:
   return min(pixels, max(64, pixels // _FEWEST_PIXELS_PER_SPLAT))
 
 
-def _with_gaussians(config: CompressConfig, n: int, **quant) -> CompressConfig:
-  return dataclasses.replace(
-    config,
-    fit=dataclasses.replace(config.fit, num_gaussians=n),
-    quant=dataclasses.replace(config.quant, **quant),
-  )
+def _with_gaussians(job: Job, n: int) -> Job:
+  fit = dataclasses.replace(job.config.fit, num_gaussians=n)
+  config = dataclasses.replace(job.config, fit=fit)
+  return dataclasses.replace(job, config=config)
+
+
+def _job(image, config: CompressConfig, options) -> Job:
+  # The config's own N, which may be too large for the image, is not used.
+  fit = dataclasses.replace(config.fit, num_gaussians=1)
+  return Job.of(image, dataclasses.replace(config, fit=fit), **options)
 
 
 def compress_to_size(
@@ -76,12 +77,32 @@ def compress_to_size(
     TargetError: No number of splats and no coarseness gives the size within
       3 %.
   """
+  return job_to_size(
+    _job(image, config, image_options),
+    num_bytes,
+    key=key,
+    tolerance=tolerance,
+    report=report,
+  )
+
+
+def job_to_size(
+  job: Job,
+  num_bytes: int,
+  *,
+  key: jax.Array | None = None,
+  tolerance: float = 0.02,
+  report: Report | None = None,
+) -> bytes:
+  """`compress_to_size` of an image that is ready; its other arguments."""
   key = jax.random.key(0) if key is None else key
-  height, width = image.shape[:2]
+  height, width, channels = job.image.shape
   most = most_gaussians(height, width)
-  n = int(np.clip(8 * num_bytes / _BITS_PER_SPLAT, 1, most))
+  # As many values as channels, and six more.
+  bits = _BITS_PER_SPLAT * (channels + 6) / 9
+  n = int(np.clip(8 * num_bytes / bits, 1, most))
   for _ in range(4):
-    job = Job.of(image, _with_gaussians(config, n), **image_options)
+    job = _with_gaussians(job, n)
     fit = job.config.fit
     state = fit_image(
       key, job.target, fit, until=fit.quantize_step, report=report
@@ -175,7 +196,7 @@ def compress_to_psnr(
 
   Args:
     image: As in `compress`.
-    psnr_db: Least PSNR of the decoded picture.
+    psnr_db: Least PSNR of the decoded picture, see `Job.psnr_db`.
     config: Settings; N is chosen.
     key: PRNG key; a fixed one when None.
     slack_db: A PSNR this much over the wanted ends the search; 0.25 dB are
@@ -189,15 +210,34 @@ def compress_to_psnr(
   Raises:
     TargetError: Not even the largest number of Gaussians has the quality.
   """
-  height, width = image.shape[:2]
+  return job_to_psnr(
+    _job(image, config, image_options),
+    psnr_db,
+    first=config.fit.num_gaussians,
+    key=key,
+    slack_db=slack_db,
+    report=report,
+  )
+
+
+def job_to_psnr(
+  job: Job,
+  psnr_db: float,
+  *,
+  first: int,
+  key: jax.Array | None = None,
+  slack_db: float = 0.25,
+  report: Report | None = None,
+) -> bytes:
+  """`compress_to_psnr` of an image that is ready, N being `first` at first."""
+  height, width, _ = job.image.shape
   most = most_gaussians(height, width)
-  n = min(config.fit.num_gaussians, most)
+  n = min(first, most)
   tried: dict[int, tuple[float, bytes]] = {}
   for _ in range(8):
-    settings = _with_gaussians(config, n)
-    job = Job.of(image, settings, **image_options)
+    job = _with_gaussians(job, n)
     data = compress_job(job, key=key, report=report)
-    reached = job.psnr_db(decompress(data))
+    reached = job.psnr_db(draw_maps(*codec.decode(data)))
     tried[n] = reached, data
     if psnr_db <= reached <= psnr_db + slack_db:
       break
