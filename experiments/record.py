@@ -11,9 +11,9 @@ import tqdm
 from experiments.workdir import RunConfig, append_metrics, cut_metrics
 from jaxgs import metrics
 from jaxgs.checkpoint import Checkpoint
-from jaxgs.compress import Job
 from jaxgs.decompress import decompress
 from jaxgs.io import write_atomic, write_image
+from jaxgs.job import Job
 from jaxgs.rasterize import render
 from jaxgs.state import FitState
 
@@ -64,7 +64,7 @@ class Recorder:
       write_image(
         self._workdir / "pictures" / f"step-{step:05}.png",
         draw_picture(self._job, state),
-        has_alpha=self._job.has_alpha,
+        has_alpha=self._job.maps[0].has_alpha,
       )
     self._bar.set_postfix_str(f"{psnr_db:.2f} dB, {active} splats")
     self._bar.update(step - self._bar.n)
@@ -113,8 +113,8 @@ def write_results(job: Job, end: Checkpoint, workdir: pathlib.Path, seconds):
   write_image(
     workdir / "decoded.png",
     decoded,
-    bit_depth=job.bit_depth,
-    has_alpha=job.has_alpha,
+    bit_depth=job.maps[0].bit_depth,
+    has_alpha=job.maps[0].has_alpha,
   )
   image, decoded = jnp.asarray(job.image), jnp.asarray(decoded)
   unrounded = jnp.asarray(draw_picture(job, end.state))

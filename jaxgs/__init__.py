@@ -33,7 +33,11 @@ if typing.TYPE_CHECKING:
     Rates,
     preset,
   )
-  from jaxgs.decompress import decode_gaussians, decompress
+  from jaxgs.decompress import (
+    decode_gaussians,
+    decompress,
+    decompress_stack,
+  )
   from jaxgs.dequantize import from_symbols
   from jaxgs.fit import FitResult, fit, fit_chunk
   from jaxgs.init import init_gaussians
@@ -47,7 +51,7 @@ if typing.TYPE_CHECKING:
   from jaxgs.rasterize import rasterize, render
   from jaxgs.rate import coded_bits
   from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
-  from jaxgs.stack import compress_stack, decompress_stack
+  from jaxgs.stack import compress_stack
   from jaxgs.state import FitState, init_fit
   from jaxgs.stream import compress_batch
   from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
@@ -132,6 +136,7 @@ _NAMES = {
   "decompress": (
     "decode_gaussians",
     "decompress",
+    "decompress_stack",
   ),
   "dequantize": ("from_symbols",),
   "fit": (
@@ -157,10 +162,7 @@ _NAMES = {
     "compress_to_psnr",
     "compress_to_size",
   ),
-  "stack": (
-    "compress_stack",
-    "decompress_stack",
-  ),
+  "stack": ("compress_stack",),
   "state": (
     "FitState",
     "init_fit",

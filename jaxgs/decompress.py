@@ -7,22 +7,17 @@ a machine without the library, takes the way through jax.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
-import sys
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Collection
 
 import numpy as np
 
-from jaxgs import codec, native
+from jaxgs import codec
 from jaxgs.codec.header import GAMMA_ONE
 from jaxgs.codec.maps import is_plain
 from jaxgs.config import RasterSpec
-from jaxgs.dequantize import from_symbols, host_lattice
-from jaxgs.project import place
+from jaxgs.painters import Window, on_device, painter_of
 from jaxgs.transfer import dtype_of, from_coded
-from jaxgs.types import Gaussians2D, Splats
+from jaxgs.types import Gaussians2D
 
 # Pixels of one band of rows when decoding: bounds the memory at any size.
 _BAND_PX = 1 << 22
@@ -36,20 +31,6 @@ _BLOCK = 1 << 16
 # of a few kB could ask for hours.
 MAX_PIXELS = 1 << 26
 MAX_PAIRS = 1 << 24
-
-
-class _Window(NamedTuple):
-  """What is drawn of the scaled picture: its corner and size, output px."""
-
-  x: int
-  y: int
-  width: int
-  height: int
-  scale: float
-
-  def rows(self, top: int, count: int) -> _Window:
-    """Some rows of the window."""
-    return self._replace(y=self.y + top, height=count)
 
 
 def spec_of(header: codec.Header, backend: str = "auto") -> RasterSpec:
@@ -80,24 +61,6 @@ def spec_of(header: codec.Header, backend: str = "auto") -> RasterSpec:
     raise codec.BitstreamError(f"section header: {error}") from error
 
 
-def uses_native(backend: str = "auto") -> bool:
-  """Whether `decompress` draws with the native library, without jax.
-
-  Args:
-    backend: See RasterSpec. "auto" asks `use_backend` and JAXGS_BACKEND.
-
-  Returns:
-    True for the backend "cpu", or if none is asked for, where the library is.
-  """
-  if backend == "auto":
-    # The module needs jax. Where nobody has imported it, there is no context.
-    if module := sys.modules.get("jaxgs.backends"):
-      backend = module.requested_backend()
-    else:
-      backend = os.environ.get("JAXGS_BACKEND") or "auto"
-  return backend in ("auto", "cpu") and native.library() is not None
-
-
 def decode_gaussians(data: bytes) -> tuple[Gaussians2D, codec.Header]:
   """Reads a file into Gaussians.
 
@@ -111,22 +74,7 @@ def decode_gaussians(data: bytes) -> tuple[Gaussians2D, codec.Header]:
     BitstreamError: The file is damaged or not a `.jgs` file.
   """
   header, symbols = codec.decode(data)
-  return _on_device(header, symbols), header
-
-
-@functools.cache
-def _jitted():
-  import jax
-
-  return jax.jit(from_symbols, static_argnames=("transform",))
-
-
-def _on_device(header: codec.Header, symbols: codec.Symbols) -> Gaussians2D:
-  from jaxgs.quantize import device_lattice
-
-  return _jitted()(
-    symbols, device_lattice(header.lattice), transform=header.transform
-  )
+  return on_device(header, symbols), header
 
 
 def decompress(
@@ -159,6 +107,47 @@ def decompress(
   return draw(
     header,
     symbols,
+    scale=scale,
+    crop=crop,
+    backend=backend,
+    max_pixels=max_pixels,
+  )
+
+
+def decompress_stack(
+  data: bytes,
+  *,
+  names: Collection[str] | None = None,
+  scale: float = 1.0,
+  crop: tuple[int, int, int, int] | None = None,
+  backend: str = "auto",
+  max_pixels: int = MAX_PIXELS,
+) -> dict[str, np.ndarray]:
+  """Turns a `.jgs` file of maps into their pixels.
+
+  Args:
+    data: The file.
+    names: Only these maps; all when None.
+    scale: See `decompress`.
+    crop: See `decompress`.
+    backend: See `decompress`.
+    max_pixels: See `decompress`.
+
+  Returns:
+    By name, in the order of the file: (H, W, C) uint8, uint16 or float32.
+
+  Raises:
+    BitstreamError: The file is damaged, or would take absurdly long to draw.
+    ValueError: The scale or window is out of range, there is no such map, or
+      the file is one picture.
+  """
+  header, symbols = codec.decode(data)
+  if not header.is_stack:
+    raise ValueError("data must be a stack, got one picture: see decompress")
+  return draw_maps(
+    header,
+    symbols,
+    names=names,
     scale=scale,
     crop=crop,
     backend=backend,
@@ -240,8 +229,7 @@ def draw_maps(
   scale = float(scale)
   window = _window(header, len(channels), scale, crop, max_pixels)
   spec = spec_of(header, backend)
-  painter = _native_painter if uses_native(backend) else _jax_painter
-  count_pairs, paint = painter(header, symbols, spec, channels)
+  count_pairs, paint = painter_of(header, symbols, spec, channels)
   pairs = count_pairs(window)
   if pairs > MAX_PAIRS:
     raise codec.BitstreamError(
@@ -304,7 +292,7 @@ def _window(
   scale: float,
   crop: tuple[int, int, int, int] | None,
   max_pixels: int,
-) -> _Window:
+) -> Window:
   """What is to be drawn, once it is known to be within bounds."""
   height, width = output_size(header, scale)
   x, y, w, h = crop or (0, 0, width, height)
@@ -318,98 +306,7 @@ def _window(
     raise ValueError(
       f"{w}x{h} px of {channels} channels are over the limit of {max_pixels} px"
     )
-  return _Window(x, y, w, h, scale)
-
-
-# How many tile-splat pairs a window has, and its picture: (H, W, C) float32.
-_Painter = tuple[Callable[[_Window], float], Callable[[_Window], np.ndarray]]
-
-
-def _jax_painter(
-  header: codec.Header,
-  symbols: codec.Symbols,
-  spec: RasterSpec,
-  channels: list[int],
-) -> _Painter:
-  if spec.backend in ("auto", "cpu"):
-    native.announce_slow_path()
-  from jaxgs.rasterize import pairs_of, render
-
-  gaussians = _on_device(header, symbols)
-  if len(channels) < header.channels:
-    feature = gaussians.feature[:, np.array(channels)]
-    gaussians = gaussians._replace(feature=feature)
-
-  def options(window: _Window) -> dict:
-    x, y, width, height, scale = window
-    size = {"height": height, "width": width, "scale": scale}
-    return size | {"offset": (x, y), "spec": spec}
-
-  return (
-    lambda window: pairs_of(gaussians, **options(window)),
-    lambda window: np.asarray(render(gaussians, **options(window)).image),
-  )
-
-
-def _native_painter(
-  header: codec.Header,
-  symbols: codec.Symbols,
-  spec: RasterSpec,
-  channels: list[int],
-) -> _Painter:
-  library = native.library()
-  num_threads = native.num_threads()
-  gaussians = from_symbols(
-    symbols, host_lattice(header.lattice), transform=header.transform
-  )
-  if len(channels) < header.channels:
-    gaussians = gaussians._replace(feature=gaussians.feature[:, channels])
-
-  def splats_in(window: _Window) -> Splats:
-    splats = place(gaussians, scale=window.scale, offset=(window.x, window.y))
-    return Splats(*(np.ascontiguousarray(leaf, np.float32) for leaf in splats))
-
-  def count_pairs(window: _Window) -> float:
-    mean, conic, log_weight, _ = _pointers(splats := splats_in(window))
-    return library.jaxgs_count_pairs(
-      mean,
-      conic,
-      log_weight,
-      len(splats.mean),
-      window.height,
-      window.width,
-      spec.cutoff,
-      spec.tile,
-    )
-
-  def paint(window: _Window) -> np.ndarray:
-    splats = splats_in(window)
-    shape = (window.height, window.width, len(channels))
-    image = np.empty(shape, np.float32)
-    status = library.jaxgs_draw(
-      *_pointers(splats),
-      len(splats.mean),
-      len(channels),
-      window.height,
-      window.width,
-      int(spec.blend == "sum"),
-      spec.top_k,
-      spec.cutoff,
-      int(spec.edge == "smooth"),
-      spec.epsilon,
-      spec.tile,
-      num_threads,
-      native.pointer(image, np.float32),
-    )
-    if status:
-      raise MemoryError(f"drawing {window.width}x{window.height} px")
-    return image
-
-  return count_pairs, paint
-
-
-def _pointers(splats: Splats) -> list[int]:
-  return [native.pointer(leaf, np.float32) for leaf in splats]
+  return Window(x, y, w, h, scale)
 
 
 def _to_levels(image: np.ndarray, gamma: int, out: np.ndarray) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from jaxgs import codec
 from jaxgs.compress import Report, compress_job
 from jaxgs.config import CompressConfig
-from jaxgs.decompress import MAX_PIXELS, draw_maps
 from jaxgs.io import Image
 from jaxgs.job import Job, default_config, map_of
 
@@ -145,44 +144,3 @@ def _profile(maps: Mapping[str, np.ndarray | Image]) -> bytes | None:
     if isinstance(value, Image) and value.pixels.shape[-1] >= 3
   }
   return found.pop() if len(found) == 1 else None
-
-
-def decompress_stack(
-  data: bytes,
-  *,
-  names: Collection[str] | None = None,
-  scale: float = 1.0,
-  crop: tuple[int, int, int, int] | None = None,
-  backend: str = "auto",
-  max_pixels: int = MAX_PIXELS,
-) -> dict[str, np.ndarray]:
-  """Turns a `.jgs` file of maps into their pixels.
-
-  Args:
-    data: The file.
-    names: Only these maps; all when None.
-    scale: See `decompress`.
-    crop: See `decompress`.
-    backend: See `decompress`.
-    max_pixels: See `decompress`.
-
-  Returns:
-    By name, in the order of the file: (H, W, C) uint8, uint16 or float32.
-
-  Raises:
-    BitstreamError: The file is damaged, or would take absurdly long to draw.
-    ValueError: The scale or window is out of range, there is no such map, or
-      the file is one picture.
-  """
-  header, symbols = codec.decode(data)
-  if not header.is_stack:
-    raise ValueError("data must be a stack, got one picture: see decompress")
-  return draw_maps(
-    header,
-    symbols,
-    names=names,
-    scale=scale,
-    crop=crop,
-    backend=backend,
-    max_pixels=max_pixels,
-  )

@@ -162,6 +162,14 @@ def premultiply(pixels: np.ndarray) -> np.ndarray:
   return np.concatenate([pixels[..., :-1] * alpha, alpha], axis=-1)
 
 
+def unpremultiply(pixels: np.ndarray) -> np.ndarray:
+  """Inverse of `premultiply`; 0 where alpha is."""
+  colors, alpha = pixels[..., :-1], pixels[..., -1:]
+  straight = colors / np.where(alpha > 0, alpha, np.float32(1))
+  straight = np.where(alpha > 0, straight, np.float32(0))
+  return np.concatenate([straight, alpha], axis=-1)
+
+
 def to_coded(pixels: np.ndarray, one: Map) -> np.ndarray:
   """A picture as the values that a file stores.
 
@@ -201,9 +209,9 @@ def from_coded(coded: np.ndarray, one: Map) -> np.ndarray:
     colors = _of_length_one(colors)
   if one.curve != "none":
     colors = _back_through_curve(colors, one)
-  if one.alpha == "premultiplied":
-    colors = _straight(colors, alpha, one)
   pixels = np.concatenate([colors, alpha], axis=-1)
+  if one.alpha == "premultiplied":
+    pixels = _straight(pixels, one)
   if one.sample == "half":
     half = np.minimum(pixels, np.float32(_HALF_MAX)).astype(np.float16)
     return half.astype(np.float32)
@@ -213,20 +221,14 @@ def from_coded(coded: np.ndarray, one: Map) -> np.ndarray:
   return np.rint(pixels * peak).astype(dtype_of(one))
 
 
-def _straight(colors: np.ndarray, alpha: np.ndarray, one: Map) -> np.ndarray:
-  """Colours divided by their alpha, 0 where that is nothing.
-
-  Integers divide by the alpha that is written: a viewer multiplies by that.
-  """
+def _straight(pixels: np.ndarray, one: Map) -> np.ndarray:
+  """Divides colours by the alpha that is written: a viewer multiplies by it."""
   peak = np.float32(255 if one.bit_depth == 8 else 65535)
-  alpha = np.rint(alpha * peak) / peak
-  straight = colors / np.where(alpha > 0, alpha, np.float32(1))
-  if one.curve == "none":
-    straight = np.minimum(straight, np.float32(1))
-  else:
-    # No colour is larger than the largest: noise over little alpha would be.
-    straight = np.minimum(straight, np.float32(_numbers(one)[1]))
-  return np.where(alpha > 0, straight, np.float32(0))
+  alpha = np.rint(pixels[..., -1:] * peak) / peak
+  pixels = unpremultiply(np.concatenate([pixels[..., :-1], alpha], axis=-1))
+  # Noise over little alpha would be brighter than all that there is.
+  most = 1.0 if one.curve == "none" else _numbers(one)[1]
+  return np.minimum(pixels, np.float32(most))
 
 
 def _of_length_one(colors: np.ndarray) -> np.ndarray:

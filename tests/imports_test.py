@@ -20,7 +20,7 @@ LAYERS = [
   {"state"},
   {"growth"},
   {"fit"},
-  {"job", "compress", "decompress", "checkpoint", "stack"},
+  {"painters", "job", "compress", "decompress", "checkpoint", "stack"},
   {"rate_control", "fit_together"},
   {"batch"},
   {"stream"},

@@ -1,4 +1,4 @@
-"""The `jaxgs` command: encode, encode-batch, decode, info, eval.
+"""The `jaxgs` command: encode, encode-batch, encode-stack, decode, info, eval.
 
 Decoding takes less time than an import of jax, so a command's module is
 imported when it is called, and jax where it is needed.
@@ -25,6 +25,7 @@ _USER_FAULTS = (
 _MODULES = {
   "encode": "encode",
   "encode-batch": "encode_batch",
+  "encode-stack": "encode_stack",
   "decode": "decode",
   "info": "info",
   "eval": "evaluate",

@@ -15,6 +15,14 @@ _ENCODE_BATCH = (
 )
 
 
+_ENCODE_STACK = (
+  "Encodes the images of a folder, such as the maps of a texture, as one file"
+  " whose channels share their Gaussians. Each map keeps its name, channels and"
+  " depth; sub-folders, hidden files and files without the suffix of an image"
+  " are left out. Maps of other sizes are brought to that of the largest."
+)
+
+
 class _Parser(argparse.ArgumentParser):
   """An ArgumentParser that reports a mistake in one line."""
 
@@ -77,7 +85,13 @@ def make_parser() -> argparse.ArgumentParser:
     description=_ENCODE_BATCH,
   )
   _add_encode_batch_arguments(batch)
-  decode = commands.add_parser("decode", help="a .jgs file to an image")
+  stack = commands.add_parser(
+    "encode-stack",
+    help="the maps of a folder to one .jgs file",
+    description=_ENCODE_STACK,
+  )
+  _add_encode_stack_arguments(stack)
+  decode = commands.add_parser("decode", help="a .jgs file to images")
   _add_decode_arguments(decode)
 
   info = commands.add_parser(
@@ -93,10 +107,25 @@ def make_parser() -> argparse.ArgumentParser:
   info.add_argument("--json", action="store_true", help="report as JSON")
 
   compare = commands.add_parser("eval", help="how close a picture is")
-  compare.add_argument("reference", metavar="REF", help="an image")
+  compare.add_argument(
+    "reference", metavar="REF", help="an image; a folder of maps for a stack"
+  )
   compare.add_argument("input", metavar="FILE", help="a .jgs file or an image")
   compare.add_argument("--json", action="store_true", help="report as JSON")
   return parser
+
+
+def _weight(text: str) -> tuple[str, float]:
+  name, _, number = text.rpartition("=")
+  try:
+    weight = float(number)
+  except ValueError:
+    weight = 0.0
+  if not (name and 1e-3 <= weight <= 1e3):
+    raise argparse.ArgumentTypeError(
+      f"must be NAME=W with W from 0.001 to 1000, got {text!r}"
+    )
+  return name, weight
 
 
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +133,47 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     "input", metavar="IN", help="PNG, JPEG, WebP, BMP or TIFF"
   )
   parser.add_argument("output", metavar="OUT.jgs", help="the file to write")
+  _add_target_arguments(parser)
+  _add_fit_arguments(parser)
+  _add_picture_arguments(parser)
+  parser.add_argument(
+    "--json", action="store_true", help="report as JSON, without progress"
+  )
+
+
+def _add_encode_stack_arguments(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument("input", metavar="DIR", help="of one image per map")
+  parser.add_argument("output", metavar="OUT.jgs", help="the file to write")
+  _add_target_arguments(parser)
+  parser.add_argument(
+    "--weight",
+    type=_weight,
+    action="append",
+    default=[],
+    metavar="NAME=W",
+    help="what errors in this map count (default: 1); may be repeated",
+  )
+  parser.add_argument(
+    "--normal",
+    action="append",
+    metavar="NAME",
+    help="a normal map, whose vectors get length 1 when decoded; may be"
+    " repeated (default: RGB maps with 'normal' in the name)",
+  )
+  parser.add_argument(
+    "--height",
+    type=_number(int, 1, 8192),
+    metavar="H",
+    help="rows of all maps; the width follows that of the largest",
+  )
+  _add_fit_arguments(parser)
+  _add_picture_arguments(parser)
+  parser.add_argument(
+    "--json", action="store_true", help="report as JSON, without progress"
+  )
+
+
+def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
   target = parser.add_mutually_exclusive_group()
   _add_num_gaussians(target)
   target.add_argument(
@@ -118,9 +188,29 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     metavar="P",
     help="least PSNR in dB; fits several times",
   )
-  _add_fit_arguments(parser)
+
+
+def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    "--json", action="store_true", help="report as JSON, without progress"
+    "--alpha",
+    choices=["straight", "premultiplied"],
+    default="premultiplied",
+    help="store colours as they are, or multiplied by alpha (default), which"
+    " spends nothing on those that are transparent",
+  )
+  parser.add_argument(
+    "--curve",
+    choices=["log", "pu"],
+    default="log",
+    help="of linear light: logarithmic (default), or perceptually uniform"
+    " (PU21)",
+  )
+  parser.add_argument(
+    "--gamma",
+    type=_number(float, 1 / 1024, 16),
+    metavar="G",
+    default=1.0,
+    help="fit the values to this power; decoding undoes it (default: 1)",
   )
 
 
@@ -176,7 +266,16 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("input", metavar="IN.jgs", help="the file to read")
   parser.add_argument(
-    "output", metavar="OUT", help="PNG, JPEG, WebP, BMP or TIFF, by its suffix"
+    "output",
+    metavar="OUT",
+    help="PNG, JPEG, WebP, BMP or TIFF, by its suffix; of a stack the folder"
+    " for its maps",
+  )
+  parser.add_argument(
+    "--map",
+    action="append",
+    metavar="NAME",
+    help="only this map of a stack; may be repeated",
   )
   size = parser.add_mutually_exclusive_group()
   size.add_argument(

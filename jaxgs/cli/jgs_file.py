@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.cli.report import CliError
-from jaxgs.decompress import draw
+from jaxgs.decompress import draw, draw_maps
+from jaxgs.transfer import levels_to_float, premultiply
 
 
 def check_distinct(source: str, target: str) -> None:
@@ -52,10 +53,18 @@ def is_jgs(path: str) -> bool:
 
 
 def draw_jgs(path: str, jgs: Jgs, **options) -> np.ndarray:
-  """A file's picture as integers."""
+  """The samples of a file that is one picture."""
   try:
     return draw(jgs.header, jgs.symbols, **options)
   except codec.BitstreamError as error:  # It would take too long to draw.
+    raise CliError(f"{path}: {error}") from error
+
+
+def draw_jgs_maps(path: str, jgs: Jgs, **options) -> dict[str, np.ndarray]:
+  """The samples of a file's maps by name; the empty name for a picture."""
+  try:
+    return draw_maps(jgs.header, jgs.symbols, **options)
+  except codec.BitstreamError as error:
     raise CliError(f"{path}: {error}") from error
 
 
@@ -70,9 +79,48 @@ def sizes(jgs: Jgs) -> dict:
   }
 
 
-def to_float(samples: np.ndarray) -> np.ndarray:
-  """Integers as float32 in [0, 1]."""
-  return samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
+def map_scores(
+  reference: np.ndarray, samples: np.ndarray, one: codec.Map
+) -> dict:
+  """How close the samples of a map are to what they were made of.
+
+  Colours count by their alpha. Linear light is measured in its own terms.
+
+  Args:
+    reference: (H, W, C) float32 as read.
+    samples: As drawn.
+    one: What the file says about them.
+  """
+  pixels = levels_to_float(samples)
+  if one.has_alpha:
+    reference, pixels = premultiply(reference), premultiply(pixels)
+  if one.curve == "none":
+    return scores(reference, pixels)
+  colors = slice(one.num_colors)
+  return hdr_scores(reference[..., colors], pixels[..., colors])
+
+
+def hdr_scores(reference: np.ndarray, pixels: np.ndarray) -> dict:
+  """How close two pictures of linear light are: (H, W, C) float32."""
+  import jax.numpy as jnp
+
+  from jaxgs import metrics
+
+  a, b = jnp.asarray(pixels), jnp.asarray(reference)
+  return {
+    "log_psnr_db": float(metrics.log_psnr(a, b)),
+    "pu_psnr_db": float(metrics.pu_psnr(a, b)),
+  }
+
+
+def scores_text(facts: dict) -> str:
+  """Some of the scores in words."""
+  if "psnr_db" in facts:
+    return f"PSNR {facts['psnr_db']:.2f} dB, SSIM {facts['ssim']:.4f}"
+  return (
+    f"log-PSNR {facts['log_psnr_db']:.2f} dB, PU-PSNR"
+    f" {facts['pu_psnr_db']:.2f} dB"
+  )
 
 
 def scores(reference: np.ndarray, pixels: np.ndarray) -> dict:

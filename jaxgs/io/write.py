@@ -18,7 +18,12 @@ _MAX_SIDE_PX = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
 
 
 def check_format(
-  path: str | os.PathLike, shape: tuple[int, int, int], *, has_alpha: bool
+  path: str | os.PathLike,
+  shape: tuple[int, int, int],
+  *,
+  has_alpha: bool,
+  sample: str = "integer",
+  icc: bytes | None = None,
 ) -> None:
   """Checks that an image file can hold a picture, before it is drawn.
 
@@ -26,12 +31,16 @@ def check_format(
     path: the file to be written; the suffix chooses the format.
     shape: (H, W, C) of the picture.
     has_alpha: the last channel is alpha.
+    sample: "integer"; "half" and "float" are not written yet.
+    icc: a colour profile, which is left out.
 
   Raises:
     ImageError: an unknown suffix, no pixels, sides that are too long, or
       channels that the format does not have.
   """
   suffix = check_suffix(path, IMAGE_SUFFIXES)
+  if sample != "integer":
+    raise ImageError(path, f"{suffix} cannot store linear light")
   height, width, num_channels = shape
   if not (height and width):
     raise ImageError(path, f"zero-sized image, {width}x{height}")
@@ -99,6 +108,7 @@ def write_samples(
   samples: np.ndarray,
   *,
   has_alpha: bool = False,
+  icc: bytes | None = None,
   jpeg_quality: int = 95,
 ) -> None:
   """Writes a picture of integers as they are; see `write_image`.
@@ -108,6 +118,7 @@ def write_samples(
     samples: (H, W, C) uint8 or uint16, the largest integer for 1; uint16 is
       rounded to 8 bits where the format has no more.
     has_alpha: as in `write_image`.
+    icc: a colour profile, which is left out.
     jpeg_quality: as in `write_image`.
 
   Raises:
