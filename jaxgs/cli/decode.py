@@ -32,10 +32,10 @@ def run(args) -> Report:
       " the picture"
     )
   channels = sum(one.channels for one in maps)
-  if h * w * max(channels, 4) > 4 * MAX_PIXELS:
-    raise CliError(
-      f"{w}x{h} of {channels} channels is over the limit of {MAX_PIXELS} pixels"
-    )
+  # More than four channels count as more pixels, as in `draw_maps`.
+  most = 4 * MAX_PIXELS // max(channels, 4)
+  if h * w > most:
+    raise CliError(f"{w}x{h} is over the limit of {most} pixels")
   for one in maps:
     check_format(
       paths[one.name],

@@ -87,7 +87,7 @@ def is_plain(maps: tuple[Map, ...]) -> bool:
     and not first.name
     and first.sample == "integer"
     and first.curve == "none"
-    and first.alpha != "premultiplied"
+    and first.alpha in ("none", "straight")
     and not first.is_normal
   )
 
@@ -300,7 +300,7 @@ def encode_profile(icc: bytes) -> bytes:
   Raises:
     BitstreamError: it is too large.
   """
-  packed = zlib.compress(icc, 9) if len(icc) <= PROFILE_MAX else b""
+  packed = zlib.compress(icc, 9) if 0 < len(icc) <= PROFILE_MAX else b""
   if not 0 < len(packed) <= PROFILE_PACKED_MAX:
     raise BitstreamError(
       f"profile of {len(icc)} bytes: want at most {PROFILE_MAX}, and"
