@@ -267,14 +267,29 @@ class Job:
       dB, at most 120. Under a curve it is the PSNR of what the curve gives, and
       of premultiplied colours if they are stored like that.
     """
-    first, total = 0, 0.0
+    total = sum(self._squared_errors(pictures).values())
+    return -10 * math.log10(max(total / self.image.size, 1e-12))
+
+  def map_psnr_db(self, pictures: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """`psnr_db` of each map, by name."""
+    pixels = self.image[..., 0].size
+    totals = self._squared_errors(pictures)
+    return {
+      one.name: -10
+      * math.log10(max(totals[one.name] / (pixels * one.channels), 1e-12))
+      for one in self.maps
+    }
+
+  def _squared_errors(self, pictures) -> dict[str, float]:
+    """Their sums over each map."""
+    first, totals = 0, {}
     for one in self.maps:
       last = first + one.channels
       error = to_coded(levels_to_float(pictures[one.name]), one)
       error = error.astype(np.float64) - self.image[..., first:last]
-      total += np.vdot(error, error)
+      totals[one.name] = float(np.vdot(error, error))
       first = last
-    return -10 * math.log10(max(total / self.image.size, 1e-12))
+    return totals
 
 
 def encode_gaussians(

@@ -6,9 +6,8 @@ import sys
 
 import numpy as np
 
-from jaxgs.cli.report import CliError
 from jaxgs.codec.maps import name_fault
-from jaxgs.io import IMAGE_SUFFIXES, Image, read_image
+from jaxgs.io import IMAGE_SUFFIXES, Image, ImageError, read_image
 from jaxgs.transfer import premultiply, unpremultiply
 
 
@@ -22,8 +21,8 @@ def read_maps(folder: str) -> dict[str, Image]:
     By name, the file's without its suffix, in the order of the names.
 
   Raises:
-    CliError: it is no folder, has no images, or two have one name.
-    ImageError: an image cannot be read.
+    ImageError: it is no folder, has no images, two have one name, a name is
+      that of no map, or an image cannot be read.
   """
   try:
     with os.scandir(folder) as entries:
@@ -35,20 +34,20 @@ def read_maps(folder: str) -> dict[str, Image]:
         and not entry.is_dir()
       )
   except OSError as error:
-    raise CliError(f"{folder}: {error.strerror or error}") from error
+    raise ImageError(folder, error.strerror or str(error)) from error
   if not files:
-    raise CliError(f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)}) in it")
+    raise ImageError(folder, f"no images ({', '.join(IMAGE_SUFFIXES)}) in it")
   # All names first: reading takes longer.
   paths: dict[str, str] = {}
   seen: dict[str, str] = {}
   for file in files:
     name = pathlib.PurePath(file).stem
     if fault := name_fault(name):
-      raise CliError(f"{os.path.join(folder, file)}: the name {fault}")
+      raise ImageError(os.path.join(folder, file), f"the name {fault}")
     # Some file systems do not tell A from a.
     other = seen.setdefault(name.casefold(), file)
     if other != file:
-      raise CliError(f"{folder}: {other} and {file} would be one map")
+      raise ImageError(folder, f"{other} and {file} would be one map")
     paths[name] = os.path.join(folder, file)
   return {name: read_image(path) for name, path in paths.items()}
 

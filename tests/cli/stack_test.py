@@ -61,9 +61,7 @@ def _refusal(capsys, *argv):
 
 def test_there_and_back(capsys, tmp_path, maps):
   jgs, out = tmp_path / "a.jgs", tmp_path / "out.d"
-  text, err = _run(
-    capsys, "encode-stack", maps, jgs, *ONE, "--weight", "albedo=2", "--json"
-  )
+  text, err = _run(capsys, "encode-stack", maps, jgs, *ONE, "--json")
   line = "jaxgs encode-stack: the normal: 12x10 is resized to 24x20\n"
   assert err == line
   facts = json.loads(text)
@@ -114,6 +112,7 @@ def test_options_reach_the_fit(monkeypatch, tmp_path, maps):
 
   monkeypatch.setattr(encode, "_compress", compress)
   options = ("--height", "10", "--gamma", "2.2", "--normal", "albedo")
+  options += ("--weight", "height=3")
   with pytest.raises(Seen) as caught:
     cli.main(
       ["encode-stack", str(maps), str(tmp_path / "a.jgs"), *ONE, *options]
@@ -121,6 +120,8 @@ def test_options_reach_the_fit(monkeypatch, tmp_path, maps):
   (job,) = caught.value.args
   assert job.image.shape == (10, 12, 11)
   assert job.config.gamma == 2.2
+  weights = job.config.fit.channel_weights
+  assert weights == (1, 1, 1, 3, 1, 1, 1, 1, 1, 1, 1)
   assert [one.is_normal for one in job.maps] == [True, False, False, False]
 
 
