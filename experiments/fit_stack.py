@@ -1,11 +1,10 @@
 """Fits the maps of a folder together, and tells the PSNR of all and of each.
 
-Without rounding: what the Gaussians themselves can show. With `--out`, the
-fit goes on on the lattice and the file is written and measured too.
+Without rounding: what the Gaussians themselves can show. With `--out`, a second
+fit settles on the lattice, and its file is written and measured too.
 """
 
 import json
-import pathlib
 import time
 
 import jax
@@ -20,6 +19,7 @@ from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.compress import compress_job, fit_image
 from jaxgs.config import CompressConfig, config_from_dict
 from jaxgs.decompress import draw_maps
+from jaxgs.io import write_atomic
 from jaxgs.job import Job
 from jaxgs.rasterize import render
 from jaxgs.stack import stack_job
@@ -84,7 +84,7 @@ def main() -> None:
   )
   if _OUT.value:
     data = compress_job(job, key=key)
-    pathlib.Path(_OUT.value).write_bytes(data)
+    write_atomic(_OUT.value, data)
     bpp = 8 * len(data) / (height * width)
     pictures = draw_maps(*decode(data))
     tell(job, pictures, parameters="file", bytes=len(data), bpp=bpp)

@@ -11,6 +11,9 @@ from jaxgs.cli.report import CliError, Report, check_backend
 from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
 from jaxgs.io import check_format, check_writable, write_samples
 
+# These have no room for a colour profile, which is then left out.
+_NO_PROFILE = (".bmp", ".exr", ".hdr")
+
 
 def run(args) -> Report:
   """Draws a file and writes the picture, or the maps."""
@@ -42,7 +45,7 @@ def run(args) -> Report:
       (h, w, one.channels),
       has_alpha=one.has_alpha,
       sample=one.sample,
-      icc=_profile(header, one),
+      icc=_profile(header, one, paths[one.name]),
     )
   check_backend(spec_of(header), decode=True)
   _write(args, jgs, maps, paths, scale=scale, crop=(x, y, w, h))
@@ -78,9 +81,12 @@ def _path(args, header: codec.Header, one: codec.Map) -> str:
   return os.path.join(args.output, one.name + suffix)
 
 
-def _profile(header: codec.Header, one: codec.Map) -> bytes | None:
-  """The colour profile, for what has colours."""
-  return header.icc if header.icc and one.num_colors >= 3 else None
+def _profile(header: codec.Header, one: codec.Map, path: str) -> bytes | None:
+  """The colour profile, for what has colours, in a file that can hold it."""
+  suffix = os.path.splitext(path)[1].lower()
+  if not header.icc or suffix in _NO_PROFILE:
+    return None
+  return None if header.is_stack and one.num_colors < 3 else header.icc
 
 
 def _write(args, jgs: Jgs, maps, paths: dict[str, str], **window) -> None:
@@ -102,5 +108,5 @@ def _write(args, jgs: Jgs, maps, paths: dict[str, str], **window) -> None:
       paths[one.name],
       samples,
       has_alpha=one.has_alpha,
-      icc=_profile(jgs.header, one),
+      icc=_profile(jgs.header, one, paths[one.name]),
     )

@@ -29,16 +29,19 @@ def run(args) -> Report:
 
   from jaxgs.job import Job
 
-  job = Job.of(
-    image.pixels,
-    config,
-    bit_depth=image.bit_depth,
-    has_alpha=image.has_alpha,
-    sample=image.sample,
-    curve="none" if image.sample == "integer" else args.curve,
-    alpha=args.alpha,
-    icc=image.icc,
-  )
+  try:
+    job = Job.of(
+      image.pixels,
+      config,
+      bit_depth=image.bit_depth,
+      has_alpha=image.has_alpha,
+      sample=image.sample,
+      curve="none" if image.sample == "integer" else args.curve,
+      alpha=args.alpha,
+      icc=image.icc,
+    )
+  except ValueError as error:
+    raise CliError(f"{args.input}: {error}") from error
   return encode(args, job, {"": image})
 
 

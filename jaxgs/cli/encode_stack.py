@@ -26,12 +26,15 @@ def run(args) -> Report:
 
   from jaxgs.stack import stack_job
 
-  job = stack_job(
-    maps,
-    config,
-    weights=dict(args.weight),
-    normals=args.normal,
-    curve=args.curve,
-    alpha=args.alpha,
-  )
+  try:
+    job = stack_job(
+      maps,
+      config,
+      weights=dict(args.weight),
+      normals=args.normal,
+      curve=args.curve,
+      alpha=args.alpha,
+    )
+  except ValueError as error:
+    raise CliError(f"{args.input}: {error}") from error
   return encode(args, job, maps)

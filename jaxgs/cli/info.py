@@ -38,14 +38,12 @@ def _settings(header: codec.Header) -> dict:
   """A header in the units of jaxgs.config, where the file has integers."""
   facts = dataclasses.asdict(header)
   lattice = facts.pop("lattice")
-  if not header.is_stack:
-    # Of the picture, wherever the file says it.
-    (one,) = header.pictures
-    facts |= {
-      "bit_depth": one.bit_depth,
-      "color_transform": one.color_transform,
-      "has_alpha": one.has_alpha,
-    }
+  # Of the picture, wherever the file says it; the maps of a stack differ.
+  for name in ("bit_depth", "color_transform", "has_alpha"):
+    if header.is_stack:
+      del facts[name]
+    else:
+      facts[name] = getattr(header.pictures[0], name)
   return facts | {
     "maps": [_described(one) for one in header.maps],
     "icc": len(header.icc),

@@ -73,7 +73,9 @@ def test_there_and_back(capsys, tmp_path, maps):
   described = json.loads(_run(capsys, "info", jgs, "--json")[0])
   assert [one["name"] for one in described["maps"]] == names
   assert [one["is_normal"] for one in described["maps"]] == [0, 0, 0, 1]
-  assert "map 'the normal'" in _run(capsys, "info", jgs)[0]
+  text = _run(capsys, "info", jgs)[0]
+  assert "map 'the normal'" in text
+  assert "has_alpha  " not in text  # Each map says that for itself.
 
   # What else is in the folder stays.
   out.mkdir()
@@ -144,6 +146,7 @@ def test_resized_alpha_and_peaks_stay_in_range():
     ("broken", (), "height.png: truncated PNG"),
     ("colon", (), "a:b.png: the name has a slash, a backslash or a colon"),
     ("none", (), "no images"),
+    ("many", (), "maps: header channels: got 65, want 1..64"),
     ("missing", (), "No such file"),
     ("", ("--weight", "gloss=2"), "no map 'gloss', only albedo, height"),
     ("", ("--weight", "gloss"), "must be NAME=W"),
@@ -166,6 +169,10 @@ def test_bad_folders(
   elif change == "colon":
     write_image(maps / "b.png", _picture(3))
     (maps / "b.png").rename(maps / "a:b.png")
+  elif change == "many":
+    (maps / "the normal.png").unlink()
+    for i in range(57):
+      write_image(maps / f"{i}.png", _picture(1))
   elif change == "none":
     maps = tmp_path / "empty"
     maps.mkdir()
