@@ -21,9 +21,9 @@ from jaxgs.checkpoint import (
   load_checkpoint,
 )
 from jaxgs.compilation_cache import use_compilation_cache
-from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, config_from_dict
 from jaxgs.io import read_image
+from jaxgs.job import Job
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Settings: configs/image.py.", lock_config=True
@@ -79,6 +79,8 @@ def run(
     config,
     bit_depth=picture.bit_depth,
     has_alpha=picture.has_alpha,
+    # Its pictures are compared as they are, transparent colours too.
+    alpha="straight",
   )
   key = jax.random.key(options.seed)
   start = begin(key, job)

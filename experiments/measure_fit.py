@@ -17,11 +17,11 @@ from ml_collections import config_flags
 
 from experiments import command
 from jaxgs import codec, metrics
-from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, config_from_dict
 from jaxgs.decompress import decompress
 from jaxgs.fit import fit
 from jaxgs.io import read_image
+from jaxgs.job import Job
 from jaxgs.quantize import device_lattice
 from jaxgs.rasterize import render
 

@@ -10,11 +10,12 @@ import tqdm
 from experiments.workdir import RunConfig, append_metrics, cut_metrics
 from jaxgs import metrics, plots
 from jaxgs.checkpoint import Checkpoint
-from jaxgs.compress import Job
 from jaxgs.decompress import decompress
 from jaxgs.io import read_image, write_atomic, write_image, write_samples
+from jaxgs.job import Job
 from jaxgs.plots import draw_state
 from jaxgs.state import FitState
+from jaxgs.transfer import levels_to_float, to_coded
 
 # The longest side of the plots beside the pictures, px.
 _PLOT_SIDE_PX = 1024
@@ -128,16 +129,16 @@ class Recorder:
   def _write_pictures(self, state: FitState, psnr_db: float) -> None:
     job, step = self._job, int(state.step)
     folder = self._workdir / "pictures"
-    pixels = draw_state(state, job.image.shape[:2], job.config)
-    write_image(folder / f"step-{step:05}.png", pixels, has_alpha=job.has_alpha)
+    pixels = draw_state(state, job)
+    rgb = plots.stored_rgb(pixels, job)
+    write_image(folder / f"step-{step:05}.png", rgb)
     if self._board:
-      rgb = plots.to_rgb(pixels, has_alpha=job.has_alpha)
       self._board.add_image("picture", rgb, step, dataformats="HWC")
     text = f"step {step}, {psnr_db:.2f} dB"
     panels = {}
     if self._run.ellipses:
       panels["ellipses"] = plots.state_panel(
-        f"splats, 1 sigma: {text}", state, job.config, has_alpha=job.has_alpha
+        f"splats, 1 sigma: {text}", state, job
       )
     if self._run.error:
       panels["error"] = plots.error_panel(f"error: {text}", job.image, pixels)
@@ -154,10 +155,7 @@ class Recorder:
 
   def _write_frame(self, state: FitState) -> None:
     if self._films:
-      job = self._job
-      frame = plots.draw_frame(
-        state, job.image.shape[:2], job.config, has_alpha=job.has_alpha
-      )
+      frame = plots.draw_frame(state, self._job)
       path = self._workdir / "frames" / f"step-{int(state.step):05}.png"
       write_samples(path, frame)
 
@@ -241,17 +239,13 @@ def write_results(job: Job, end: Checkpoint, workdir: pathlib.Path, seconds):
   num_gaussians = int(state.active.sum())
   write_atomic(workdir / "image.jgs", data)
   pixels = decompress(data)
-  decoded = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-  write_image(
-    workdir / "decoded.png",
-    decoded,
-    bit_depth=job.bit_depth,
-    has_alpha=job.has_alpha,
-  )
-  image, decoded = jnp.asarray(job.image), jnp.asarray(decoded)
-  unrounded = jnp.asarray(
-    draw_state(end.state, job.image.shape[:2], job.config)
-  )
+  one = job.maps[0]
+  suffix = "png" if one.sample == "integer" else "exr"
+  write_samples(workdir / f"decoded.{suffix}", pixels, has_alpha=one.has_alpha)
+  # As the file stores them.
+  image = jnp.asarray(job.image)
+  decoded = jnp.asarray(to_coded(levels_to_float(pixels), one))
+  unrounded = jnp.asarray(draw_state(end.state, job))
   line = {
     "step": int(end.state.step),
     "psnr_db": float(metrics.psnr(image, decoded)),

@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     BitstreamError,
     Header,
     Lattice,
+    Map,
     Symbols,
     decode,
     encode,
@@ -32,7 +33,11 @@ if typing.TYPE_CHECKING:
     Rates,
     preset,
   )
-  from jaxgs.decompress import decode_gaussians, decompress
+  from jaxgs.decompress import (
+    decode_gaussians,
+    decompress,
+    decompress_stack,
+  )
   from jaxgs.dequantize import from_symbols
   from jaxgs.fit import FitResult, fit, fit_chunk
   from jaxgs.init import init_gaussians
@@ -46,6 +51,7 @@ if typing.TYPE_CHECKING:
   from jaxgs.rasterize import rasterize, render
   from jaxgs.rate import coded_bits
   from jaxgs.rate_control import TargetError, compress_to_psnr, compress_to_size
+  from jaxgs.stack import compress_stack
   from jaxgs.state import FitState, init_fit
   from jaxgs.stream import compress_batch
   from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
@@ -60,6 +66,7 @@ __all__ = [
   "Gaussians2D",
   "Header",
   "Lattice",
+  "Map",
   "QuantConfig",
   "RasterSpec",
   "Rates",
@@ -72,11 +79,13 @@ __all__ = [
   "coded_bits",
   "compress",
   "compress_batch",
+  "compress_stack",
   "compress_to_psnr",
   "compress_to_size",
   "decode",
   "decode_gaussians",
   "decompress",
+  "decompress_stack",
   "device_lattice",
   "encode",
   "fit",
@@ -106,6 +115,7 @@ _NAMES = {
     "BitstreamError",
     "Header",
     "Lattice",
+    "Map",
     "Symbols",
     "decode",
     "encode",
@@ -126,6 +136,7 @@ _NAMES = {
   "decompress": (
     "decode_gaussians",
     "decompress",
+    "decompress_stack",
   ),
   "dequantize": ("from_symbols",),
   "fit": (
@@ -151,6 +162,7 @@ _NAMES = {
     "compress_to_psnr",
     "compress_to_size",
   ),
+  "stack": ("compress_stack",),
   "state": (
     "FitState",
     "init_fit",

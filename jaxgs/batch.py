@@ -9,6 +9,7 @@ import numpy as np
 from jaxgs import codec
 from jaxgs.buckets import Buckets, Part
 from jaxgs.config import FitConfig
+from jaxgs.dequantize import Transform
 from jaxgs.fit_together import Batch, Progress, fit_together, take
 from jaxgs.state import FitState
 
@@ -21,7 +22,7 @@ def fit_batch(
   *,
   num_gaussians: Sequence[int] | None = None,
   lattice: codec.Lattice | None = None,
-  transform: str = "none",
+  transform: Transform = "none",
   devices: Sequence[jax.Device] | None = None,
   progress: Progress | None = None,
 ) -> list[FitState]:

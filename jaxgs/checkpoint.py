@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgs.codec import Lattice
-from jaxgs.compress import Job, Report, fit_image
+from jaxgs.compress import Report, fit_image
 from jaxgs.io import write_atomic
+from jaxgs.job import Job
 from jaxgs.state import FitState, init_fit
 
 # Raised when a reader of the old files would misunderstand the new ones.

@@ -10,23 +10,12 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.binning import default_max_pairs
-from jaxgs.codec.header import GAMMA_ONE
-from jaxgs.config import (
-  CompressConfig,
-  FitConfig,
-  QuantConfig,
-  default_num_gaussians,
-  preset,
-)
+from jaxgs.config import CompressConfig, FitConfig
+from jaxgs.dequantize import Transform
 from jaxgs.fit import fit_chunk, resolve
-from jaxgs.quantize import (
-  device_lattice,
-  lattice_of,
-  measured_config,
-  to_symbols,
-)
+from jaxgs.job import Job
+from jaxgs.quantize import device_lattice
 from jaxgs.state import FitState, init_fit
-from jaxgs.types import Gaussians2D
 
 Report = Callable[[FitState], None]
 
@@ -37,7 +26,7 @@ def fit_image(
   config: FitConfig,
   *,
   lattice: codec.Lattice | None = None,
-  transform: str = "none",
+  transform: Transform = "none",
   importance: jax.Array | None = None,
   mask: jax.Array | None = None,
   state: FitState | None = None,
@@ -131,110 +120,6 @@ def with_more_pairs(config: FitConfig, size: tuple[int, int]) -> FitConfig:
   )
 
 
-def to_float(image: np.ndarray) -> tuple[np.ndarray, int]:
-  """Pixels as float32 in [0, 1], and their bit depth.
-
-  Args:
-    image: (H, W) or (H, W, C), uint8, uint16 or float in [0, 1].
-
-  Returns:
-    (H, W, C) float32; 8 or 16 (8 for floats).
-
-  Raises:
-    ValueError: Another shape or dtype, no pixels, or values that are not
-      finite or outside [0, 1].
-  """
-  image = np.asarray(image)
-  if image.ndim == 2:
-    image = image[..., None]
-  if image.ndim != 3 or image.size == 0:
-    raise ValueError(f"image must be (H, W, C), not empty, got {image.shape}")
-  if image.dtype in (np.uint8, np.uint16):
-    peak = np.iinfo(image.dtype).max
-    return image.astype(np.float32) / np.float32(peak), 8 * image.itemsize
-  if image.dtype.kind != "f":
-    raise ValueError(f"image must be uint8, uint16 or float, got {image.dtype}")
-  low, high = float(image.min()), float(image.max())
-  if not (low >= 0.0 and high <= 1.0):  # False for NaN too.
-    raise ValueError(f"image must be in [0, 1], got {low} to {high}")
-  return image.astype(np.float32), 8
-
-
-def header_of(
-  image: np.ndarray,
-  config: CompressConfig,
-  lattice: codec.Lattice,
-  *,
-  bit_depth: int,
-  has_alpha: bool,
-) -> codec.Header:
-  """What the file says besides its splats.
-
-  Args:
-    image: (H, W, C).
-    config: Settings.
-    lattice: Steps.
-    bit_depth: 8 or 16.
-    has_alpha: The last channel is alpha.
-
-  Returns:
-    A header for `config.fit.num_gaussians` splats.
-  """
-  raster = config.fit.raster
-  return codec.Header(
-    height=image.shape[0],
-    width=image.shape[1],
-    channels=image.shape[2],
-    num_gaussians=config.fit.num_gaussians,
-    lattice=lattice,
-    bit_depth=bit_depth,
-    blend=raster.blend,
-    top_k=raster.top_k,
-    cutoff=round(raster.cutoff * 256),
-    edge=raster.edge,
-    epsilon=round(raster.epsilon * 2**24),
-    color_transform=transform_of(image.shape[2], has_alpha),
-    has_alpha=has_alpha,
-    gamma=round(config.gamma * GAMMA_ONE),
-    lanes=config.lanes,
-  )
-
-
-def transform_of(channels: int, has_alpha: bool) -> str:
-  """YCoCg where the first three channels are a colour."""
-  return "ycocg" if channels - has_alpha in (3, 4) else "none"
-
-
-def encode_gaussians(
-  gaussians: Gaussians2D, active: jax.Array, header: codec.Header
-) -> bytes:
-  """Rounds the active Gaussians and writes them.
-
-  Args:
-    gaussians: N Gaussians.
-    active: (N,) bool.
-    header: Lattice, size, transform; its number of Gaussians is replaced.
-
-  Returns:
-    The file.
-  """
-  active = np.asarray(active)
-  header = dataclasses.replace(header, num_gaussians=int(active.sum()))
-  symbols = _to_symbols(
-    gaussians,
-    device_lattice(header.lattice),
-    height=header.height,
-    width=header.width,
-    transform=header.color_transform,
-  )
-  symbols = jax.tree.map(lambda leaf: np.asarray(leaf)[active], symbols)
-  return codec.encode(header, symbols)
-
-
-# The size is no constant of the program: images of a batch have many.
-_to_symbols = jax.jit(to_symbols, static_argnames=("transform",))
-
-
 def compress(
   image: np.ndarray,
   config: CompressConfig | None = None,
@@ -242,6 +127,10 @@ def compress(
   key: jax.Array | None = None,
   bit_depth: int | None = None,
   has_alpha: bool | None = None,
+  sample: str = "integer",
+  curve: str | None = None,
+  alpha: str | None = None,
+  icc: bytes | None = None,
   importance: jax.Array | None = None,
   mask: np.ndarray | None = None,
   report: Report | None = None,
@@ -249,13 +138,20 @@ def compress(
   """Turns an image into the bytes of a `.jgs` file.
 
   Args:
-    image: (H, W) or (H, W, C) uint8, uint16, or float in [0, 1].
+    image: (H, W) or (H, W, C) uint8, uint16, or float: in [0, 1], or with a
+      curve any finite values >= 0, in linear light.
     config: Settings; CompressConfig() when None, with a number of Gaussians
       that suits the size.
     key: PRNG key; a fixed one when None.
     bit_depth: 8 or 16, of the decoded picture; the image's when None.
-    has_alpha: Whether the last channel is alpha; for 2 and 4 channels when
-      None.
+    has_alpha: Whether the last channel is alpha, which is in [0, 1] and by
+      which colours are not multiplied; for 2 and 4 channels when None.
+    sample: "integer", "half" or "float", of the decoded picture.
+    curve: "none", "log" or "pu" (see `codec.Map`); when None, "none" for
+      integers and "log" for the others.
+    alpha: Store colours "straight" or "premultiplied" by alpha: the latter,
+      when None, spends nothing on colours that alpha hides.
+    icc: A colour profile to store.
     importance: (H, W), a density for the first Gaussians.
     mask: (H, W) in (0, 1], how much a pixel counts, see
       `saliency.pixel_mask`; all alike when None.
@@ -268,8 +164,27 @@ def compress(
     ValueError: The image, the mask or a setting is out of range.
   """
   job = Job.of(
-    image, config, bit_depth=bit_depth, has_alpha=has_alpha, mask=mask
+    image,
+    config,
+    bit_depth=bit_depth,
+    has_alpha=has_alpha,
+    sample=sample,
+    curve=curve,
+    alpha=alpha,
+    icc=icc,
+    mask=mask,
   )
+  return compress_job(job, key=key, importance=importance, report=report)
+
+
+def compress_job(
+  job: Job,
+  *,
+  key: jax.Array | None = None,
+  importance: jax.Array | None = None,
+  report: Report | None = None,
+) -> bytes:
+  """`compress` of an image that is ready; its other arguments."""
   key = jax.random.key(0) if key is None else key
   lattice = job.lattice()
   fit = functools.partial(
@@ -289,101 +204,3 @@ def compress(
     lattice = job.lattice(state)
   state = fit(lattice=lattice, state=state)
   return job.encode(state.gaussians, state.active, lattice)
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-  """An image and the settings to compress it with, checked.
-
-  Attributes:
-    image: (H, W, C) float32 in [0, 1].
-    config: Settings.
-    bit_depth: Of the decoded picture.
-    has_alpha: The last channel is alpha.
-    mask: (H, W) float32 in (0, 1], how much a pixel counts, or None.
-  """
-
-  image: np.ndarray
-  config: CompressConfig
-  bit_depth: int
-  has_alpha: bool
-  mask: np.ndarray | None = None
-
-  @classmethod
-  def of(
-    cls, image, config=None, *, bit_depth=None, has_alpha=None, mask=None
-  ) -> "Job":
-    """Checks the arguments of `compress` and fills in what is None."""
-    pixels, depth = to_float(image)
-    height, width, channels = pixels.shape
-    config = config or default_config(height, width)
-    if config.fit.num_gaussians > height * width:
-      raise ValueError(
-        f"num_gaussians must be at most {height * width} (the pixels of the"
-        f" image), got {config.fit.num_gaussians}"
-      )
-    if has_alpha is None:
-      has_alpha = channels in (2, 4)
-    if mask is not None:
-      mask = _checked_mask(mask, (height, width))
-    job = cls(pixels, config, bit_depth or depth, has_alpha, mask)
-    codec.validate_header(job.header(job.lattice()))
-    return job
-
-  @property
-  def target(self) -> np.ndarray:
-    """What the fit sees: the image to the power of gamma."""
-    return self.image ** np.float32(self.config.gamma)
-
-  @property
-  def transform(self) -> str:
-    """The colour transform."""
-    return transform_of(self.image.shape[2], self.has_alpha)
-
-  def lattice(
-    self, state: FitState | None = None, quant: QuantConfig | None = None
-  ) -> codec.Lattice:
-    """The steps; measured from a state if there is one to measure."""
-    quant = quant or self.config.quant
-    if quant.measured and state is not None:
-      quant = measured_config(
-        state.gaussians,
-        state.active,
-        state.mse,
-        quant,
-        size=self.image.shape[:2],
-        transform=self.transform,
-      )
-    return lattice_of(quant, self.image.shape[2], self.transform)
-
-  def header(self, lattice: codec.Lattice) -> codec.Header:
-    """What the file says besides its splats."""
-    return header_of(
-      self.image,
-      self.config,
-      lattice,
-      bit_depth=self.bit_depth,
-      has_alpha=self.has_alpha,
-    )
-
-  def encode(
-    self, gaussians: Gaussians2D, active: jax.Array, lattice: codec.Lattice
-  ) -> bytes:
-    """The file of a fit of this image."""
-    return encode_gaussians(gaussians, active, self.header(lattice))
-
-
-def _checked_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  mask = np.asarray(mask, np.float32)
-  if mask.shape != size:
-    raise ValueError(f"mask must be (H, W) = {size}, got {mask.shape}")
-  low, high = float(mask.min()), float(mask.max())
-  # Where rows or columns do not count at all, a fit takes them for padding.
-  if not 0.0 < low <= high <= 1.0:  # True for NaN too.
-    raise ValueError(f"mask must be in (0, 1], got {low} to {high}")
-  return mask
-
-
-def default_config(height: int, width: int) -> CompressConfig:
-  """The "default" preset with a number of Gaussians for the size."""
-  return preset("default", num_gaussians=default_num_gaussians(height, width))

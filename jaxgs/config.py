@@ -111,6 +111,8 @@ class FitConfig:
       "log" s, "inverse" 1 / s or "linear" s.
     use_weight: Optimise an amplitude per Gaussian.
     l1, l2, ssim: Weights of the loss terms.
+    channel_weights: What an error in each channel costs, positive; only their
+      ratios count. Equal when empty.
     rates: Learning rates.
     decay_start: Share of the steps before the rates fall.
     decay_to: Factor on the rates at the end of the cosine.
@@ -145,6 +147,7 @@ class FitConfig:
   l1: float = 0.0
   l2: float = 1.0
   ssim: float = 0.0
+  channel_weights: tuple[float, ...] = ()
   rates: Rates = Rates()
   decay_start: float = 0.7
   decay_to: float = 0.03
@@ -217,6 +220,12 @@ class FitConfig:
       "l1, l2, ssim",
       (self.l1, self.l2, self.ssim),
       ">= 0 and not all 0",
+    )
+    _check(
+      all(0 < weight < math.inf for weight in self.channel_weights),
+      "channel_weights",
+      self.channel_weights,
+      "positive and finite",
     )
 
   @property
@@ -444,6 +453,8 @@ def _typed(kind, value, name: str):
         )
     return kind(**{k: _typed(kinds[k], v, names[k]) for k, v in value.items()})
   if typing.get_origin(kind) is tuple:
+    if options[-1] is ... and isinstance(value, (list, tuple)):
+      options = options[:1] * len(value)
     wanted = f"{len(options)} values"
     _check(isinstance(value, (list, tuple)), name, value, wanted)
     _check(len(value) == len(options), name, value, wanted)

@@ -74,24 +74,37 @@ def host_lattice(lattice: Lattice) -> DeviceLattice:
   )
 
 
-def ycocg_to_rgb(feature: jax.Array) -> jax.Array:
+# The colour transform of features: "none", "ycocg" of the first three channels,
+# or the first channels of the triples that have it. Static under jit.
+Transform = str | tuple[int, ...]
+
+
+def triples_of(transform: Transform) -> tuple[int, ...]:
+  """The first channels of the triples that are in YCoCg."""
+  if isinstance(transform, tuple):
+    return transform
+  return (0,) if transform == "ycocg" else ()
+
+
+def ycocg_to_rgb(feature: jax.Array, first: int = 0) -> jax.Array:
   """Inverse of `quantize.rgb_to_ycocg`."""
   xp = array_module(feature)
-  y, co, cg = feature[..., 0], feature[..., 1], feature[..., 2]
+  y, co, cg = (feature[..., first + i] for i in range(3))
   middle = y - 0.5 * cg
   mixed = [middle + 0.5 * co, y + 0.5 * cg, middle - 0.5 * co]
-  return xp.concatenate([xp.stack(mixed, -1), feature[..., 3:]], axis=-1)
+  before, after = feature[..., :first], feature[..., first + 3 :]
+  return xp.concatenate([before, xp.stack(mixed, -1), after], axis=-1)
 
 
 def from_symbols(
-  symbols: Symbols, lattice: DeviceLattice, *, transform: str
+  symbols: Symbols, lattice: DeviceLattice, *, transform: Transform
 ) -> Gaussians2D:
   """The Gaussians that symbols stand for: what a decoder draws.
 
   Args:
     symbols: int32 arrays of numpy or of jax.
     lattice: Steps, likewise.
-    transform: "ycocg" or "none".
+    transform: See `Transform`.
 
   Returns:
     Gaussians2D of numpy arrays if all that came in is numpy's, else of jax's.
@@ -103,8 +116,8 @@ def from_symbols(
   log_weight = symbols.weight * weight_steps(rules, scale)
   row = feature_eighths(rules, scale, log_weight)
   feature = symbols.feature.astype(xp.float32) * lattice.feature_step[:, row].T
-  if transform == "ycocg":
-    feature = ycocg_to_rgb(feature)
+  for first in triples_of(transform):
+    feature = ycocg_to_rgb(feature, first)
   major, minor = scale[:, 0], scale[:, 0] - scale[:, 1]
   both = xp.stack([major, minor], axis=-1).astype(xp.float32)
   return Gaussians2D(

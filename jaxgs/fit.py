@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxgs import optim
 from jaxgs.backends import resolve_backend
 from jaxgs.config import FitConfig
+from jaxgs.dequantize import Transform
 from jaxgs.growth import grow_or_relocate
 from jaxgs.losses import image_loss_and_mse
 from jaxgs.quantize import DeviceLattice, canonicalize, quantize
@@ -101,7 +102,7 @@ def fit_step(
   *,
   rates: Gaussians2D,
   lattice: DeviceLattice | None = None,
-  transform: str = "none",
+  transform: Transform = "none",
   mask: jax.Array | None = None,
   share: Share | None = None,
   settling: jax.Array | None = None,
@@ -162,6 +163,7 @@ def fit_step(
       l1=config.l1,
       l2=config.l2,
       ssim=config.ssim,
+      channel_weights=config.channel_weights,
       mask=mask,
       backend=config.raster.backend,
     )
@@ -195,7 +197,7 @@ def fit_chunk(
   *,
   rates: Gaussians2D | None = None,
   lattice: DeviceLattice | None = None,
-  transform: str = "none",
+  transform: Transform = "none",
   mask: jax.Array | None = None,
   num_gaussians: jax.Array | None = None,
   settling: jax.Array | None = None,
@@ -279,7 +281,7 @@ def fit(
   *,
   rates: Gaussians2D | None = None,
   lattice: DeviceLattice | None = None,
-  transform: str = "none",
+  transform: Transform = "none",
   importance: jax.Array | None = None,
   mask: jax.Array | None = None,
   num_gaussians: jax.Array | None = None,

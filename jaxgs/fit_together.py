@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxgs import codec
 from jaxgs.compress import with_more_pairs
 from jaxgs.config import FitConfig
-from jaxgs.dequantize import DeviceLattice, host_lattice
+from jaxgs.dequantize import DeviceLattice, Transform, host_lattice
 from jaxgs.fit import fit_chunk, resolve
 from jaxgs.state import FitState, all_active, init_fit, share_of
 
@@ -50,7 +50,7 @@ def fit_together(
   config: FitConfig,
   *,
   lattice_at: LatticeAt | None,
-  transform: str,
+  transform: Transform,
   devices: Sequence[jax.Device] | None,
   progress: Progress | None,
 ) -> FitState:
@@ -174,7 +174,7 @@ def _advance(
   lattices: DeviceLattice | None,
   *,
   config: FitConfig,
-  transform: str,
+  transform: Transform,
   num_steps: int,
   mesh: Mesh | None,
 ) -> FitState:

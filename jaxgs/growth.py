@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxgs.config import FitConfig
 from jaxgs.init import place, spread
-from jaxgs.state import FitState, Share, all_active, draw
+from jaxgs.state import FitState, Share, all_active, channel_roots, draw
 from jaxgs.types import Gaussians2D
 
 
@@ -64,7 +64,8 @@ def _fresh(
   They take the image's colour: in the normalised blend a splat shows its own
   colour, so a residual would be wrong.
   """
-  error = jnp.sum(jnp.square(drawn - image), axis=-1)
+  error = jnp.square((drawn - image) * channel_roots(config, image.shape[2]))
+  error = jnp.sum(error, axis=-1)
   density = spread(error, 0.0, mask)
   fresh = place(key, image, density, count, scale=1.0)
   log_scale = jnp.log(jnp.maximum(config.growth_scale * share.spacing_px, 0.5))
@@ -139,10 +140,12 @@ def removal_costs(
     ).image
 
   drawn, vjp = jax.vjp(picture, gaussians.log_weight)
-  root = 1.0 if mask is None else jnp.sqrt(mask.astype(drawn.dtype))[..., None]
+  roots = channel_roots(config, drawn.shape[2])
+  if mask is not None:
+    roots = roots * jnp.sqrt(mask.astype(drawn.dtype))[..., None]
 
   def probe(total, key):
-    signs = root * jax.random.rademacher(key, drawn.shape, drawn.dtype)
+    signs = jax.random.rademacher(key, drawn.shape, drawn.dtype) * roots
     return total + jnp.square(vjp(signs)[0]), None
 
   keys = jax.random.split(key, num_probes)

@@ -1,6 +1,10 @@
 """What a fit minimises: checks and choice of backend."""
 
+import functools
+import itertools
+
 import jax
+import jax.numpy as jnp
 
 from jaxgs import kernels
 from jaxgs.backends import resolve_backend
@@ -14,6 +18,7 @@ def image_loss(
   l1: float,
   l2: float,
   ssim: float,
+  channel_weights: tuple[float, ...] = (),
   mask: jax.Array | None = None,
   backend: str = "auto",
 ) -> jax.Array:
@@ -30,6 +35,8 @@ def image_loss(
     l1: weight, static, 0 or more; a term of weight 0 costs nothing.
     l2: as `l1`.
     ssim: as `l1`.
+    channel_weights: what each channel counts, static, positive; only ratios
+      matter. Equal when empty.
     mask: (H, W) bool or float in [0, 1], 0 where a pixel is padding. Pixels
       count by it in each mean, and for SSIM both pictures are multiplied by
       it. What `rendered` and `target` hold at 0 does not matter, NaN included.
@@ -43,7 +50,14 @@ def image_loss(
       finite, or all are 0.
   """
   return image_loss_and_mse(
-    rendered, target, l1=l1, l2=l2, ssim=ssim, mask=mask, backend=backend
+    rendered,
+    target,
+    l1=l1,
+    l2=l2,
+    ssim=ssim,
+    channel_weights=channel_weights,
+    mask=mask,
+    backend=backend,
   )[0]
 
 
@@ -54,22 +68,40 @@ def image_loss_and_mse(
   l1: float,
   l2: float,
   ssim: float,
+  channel_weights: tuple[float, ...] = (),
   mask: jax.Array | None = None,
   backend: str = "auto",
 ) -> tuple[jax.Array, jax.Array]:
   """The loss, and for reports the mean squared error, without a gradient.
 
-  Arguments and errors are those of `image_loss`.
+  Arguments and errors are those of `image_loss`. All terms are means over the
+  channels: weights make them weighted means, and leave the squared error alone.
   """
-  _check_arguments(rendered, target, l1, l2, ssim, mask)
+  _check_arguments(rendered, target, l1, l2, ssim, channel_weights, mask)
   backend = resolve_backend(RasterSpec(backend=backend)).backend
   if mask is not None:
     mask = jax.lax.stop_gradient(mask.astype(rendered.dtype))
-  function = kernels.load(backend, "loss").image_loss
-  return function(rendered, target, mask, l1=l1, l2=l2, ssim=ssim)
+  function = functools.partial(
+    kernels.load(backend, "loss").image_loss, l1=l1, l2=l2, ssim=ssim
+  )
+  if len(set(channel_weights)) < 2:
+    return function(rendered, target, mask)
+  # Channels in a row that weigh the same go together.
+  loss = mse = jnp.zeros((), rendered.dtype)
+  first = 0
+  for weight, run in itertools.groupby(channel_weights):
+    count = len(list(run))
+    part = slice(first, first + count)
+    one, squared = function(rendered[..., part], target[..., part], mask)
+    loss += count * weight / sum(channel_weights) * one
+    mse += count / len(channel_weights) * squared
+    first += count
+  return loss, mse
 
 
-def _check_arguments(rendered, target, l1, l2, ssim, mask) -> None:
+def _check_arguments(
+  rendered, target, l1, l2, ssim, channel_weights, mask
+) -> None:
   if rendered.ndim != 3 or rendered.shape != target.shape:
     raise ValueError(
       "rendered and target must have one shape (H, W, C), got "
@@ -87,5 +119,10 @@ def _check_arguments(rendered, target, l1, l2, ssim, mask) -> None:
   for name, value in (("l1", l1), ("l2", l2), ("ssim", ssim)):
     if not 0 <= value < float("inf"):
       raise ValueError(f"{name} must be finite, 0 or more, got {value}")
+  if len(channel_weights) not in (0, rendered.shape[-1]):
+    raise ValueError(
+      f"channel_weights must be {rendered.shape[-1]} or none, got"
+      f" {len(channel_weights)}"
+    )
   if not (l1 or l2 or ssim):
     raise ValueError("one of l1, l2 and ssim must be positive")

@@ -24,9 +24,11 @@ from jaxgs.config import QuantConfig
 from jaxgs.dequantize import (
   STEP_UNIT,
   DeviceLattice,
+  Transform,
   from_symbols,
   host_lattice,
   offset_share,
+  triples_of,
 )
 from jaxgs.types import Gaussians2D
 
@@ -43,21 +45,27 @@ def device_lattice(lattice: Lattice) -> DeviceLattice:
   return jax.tree.map(jnp.asarray, host_lattice(lattice))
 
 
-def rgb_to_ycocg(feature: jax.Array) -> jax.Array:
-  """Luma and two colour differences of the first three channels.
+def rgb_to_ycocg(feature: jax.Array, first: int = 0) -> jax.Array:
+  """Luma and two colour differences of three channels.
 
   Y = (R + 2 G + B) / 4, Co = R - B, Cg = G - (R + B) / 2; further channels
   pass through.
 
   Args:
-    feature: (..., C), C >= 3.
+    feature: (..., C), C >= first + 3.
+    first: R's channel.
 
   Returns:
     (..., C).
   """
-  r, g, b = feature[..., 0], feature[..., 1], feature[..., 2]
+  r, g, b = (feature[..., first + i] for i in range(3))
   mixed = [0.25 * r + 0.5 * g + 0.25 * b, r - b, g - 0.5 * (r + b)]
-  return jnp.concatenate([jnp.stack(mixed, -1), feature[..., 3:]], axis=-1)
+  parts = [
+    feature[..., :first],
+    jnp.stack(mixed, -1),
+    feature[..., first + 3 :],
+  ]
+  return jnp.concatenate(parts, axis=-1)
 
 
 def canonicalize(gaussians: Gaussians2D) -> Gaussians2D:
@@ -83,7 +91,7 @@ def to_symbols(
   *,
   height: int,
   width: int,
-  transform: str,
+  transform: Transform,
 ) -> Symbols:
   """Rounds parameters to the lattice.
 
@@ -92,7 +100,7 @@ def to_symbols(
     lattice: Steps.
     height: Image height, px.
     width: Image width, px.
-    transform: "ycocg" or "none", of the features.
+    transform: Of the features, see `dequantize.Transform`.
 
   Returns:
     Symbols of int32 arrays, see `codec.Symbols`.
@@ -121,8 +129,8 @@ def to_symbols(
   feature_step = lattice.feature_step[:, row].T
   most = jnp.float32(FEATURE_MAX * STEP_UNIT) / feature_step
   feature = gaussians.feature
-  if transform == "ycocg":
-    feature = rgb_to_ycocg(feature)
+  for first in triples_of(transform):
+    feature = rgb_to_ycocg(feature, first)
   return Symbols(
     position=_nearest_centres(
       gaussians.mean, frame(rules, scale, angle, levels), rules, height, width
@@ -170,7 +178,7 @@ def quantize(
   *,
   height: int,
   width: int,
-  transform: str = "none",
+  transform: Transform = "none",
 ) -> Gaussians2D:
   """Parameters as a decoder will see them, with the gradient of the identity.
 
@@ -179,7 +187,7 @@ def quantize(
     lattice: Steps.
     height: Image height, px.
     width: Image width, px.
-    transform: "ycocg" or "none", of the features.
+    transform: Of the features, see `dequantize.Transform`.
 
   Returns:
     Gaussians2D in canonical form, equal to `from_symbols(to_symbols(...))` to
@@ -197,21 +205,38 @@ def quantize(
   )
 
 
-def lattice_of(config: QuantConfig, channels: int, transform: str) -> Lattice:
+def lattice_of(
+  config: QuantConfig,
+  channels: int,
+  transform: Transform,
+  *,
+  weights: tuple[float, ...] = (),
+) -> Lattice:
   """The steps of a config as the integers that a file stores.
 
   Args:
     config: Steps, `bits` aside.
     channels: C.
-    transform: "ycocg" gives the second and third channel the chroma step.
+    transform: Colours under it have steps for luma and chroma, see
+      `dequantize.Transform`.
+    weights: What an error in each channel costs in the fit, see FitConfig:
+      steps are proportional to their inverse roots, which spends the same
+      error on all channels. Equal when empty.
 
   Returns:
     A Lattice; steps are clipped to what a file can hold.
   """
   coarse = config.coarseness
   steps = [config.other_step] * channels
-  if transform == "ycocg":
-    steps[:3] = [config.luma_step, config.chroma_step, config.chroma_step]
+  for first in triples_of(transform):
+    chroma = config.chroma_step
+    steps[first : first + 3] = [config.luma_step, chroma, chroma]
+  if weights:
+    mean = sum(weights) / len(weights)
+    steps = [
+      step * math.sqrt(mean / weight)
+      for step, weight in zip(steps, weights, strict=True)
+    ]
 
   def units(step, most):
     return int(np.clip(round(step * coarse / STEP_UNIT), 1, most))
@@ -253,7 +278,7 @@ def measured_config(
   config: QuantConfig,
   *,
   size: tuple[int, int],
-  transform: str,
+  transform: Transform,
 ) -> QuantConfig:
   """Steps that suit fitted Gaussians.
 
@@ -263,7 +288,7 @@ def measured_config(
     mse: () float32, what the fit leaves.
     config: With `bits`, or adaptive.
     size: (height, width), px.
-    transform: "ycocg" or "none".
+    transform: See `dequantize.Transform`.
 
   Returns:
     The config with its steps or its coarseness replaced; see FieldBits and
@@ -280,9 +305,14 @@ def measured_config(
     lambda x: np.asarray(x, np.float64)[active], canonicalize(gaussians)
   )
   bits = config.bits
-  feature = fields.feature
-  if transform == "ycocg":
-    feature = np.asarray(rgb_to_ycocg(jnp.asarray(feature, jnp.float32)))
+  feature = jnp.asarray(fields.feature, jnp.float32)
+  triples = triples_of(transform)
+  for first in triples:
+    feature = rgb_to_ycocg(feature, first)
+  feature = np.asarray(feature)
+  luma = list(triples)
+  chroma = [first + i for first in triples for i in (1, 2)]
+  other = [c for c in range(feature.shape[1]) if c not in luma + chroma]
 
   def step(values, num_bits):
     return max(float(np.ptp(values)), 1e-3) / (2**num_bits - 1)
@@ -292,7 +322,6 @@ def measured_config(
   levels = 2**bits.angle
   # Inverse of the rule for the levels, pi (1 - r^2) / (q r).
   angle_step = math.pi * max(1 / ratio - ratio, 0.1) / levels
-  color = feature[:, :3] if transform == "ycocg" else feature
   return dataclasses.replace(
     config,
     adaptive=False,
@@ -300,11 +329,13 @@ def measured_config(
     position_precision=math.log2(minor * 2**bits.position / max(size)),
     angle_step=angle_step,
     weight_step=step(fields.log_weight, bits.weight),
-    luma_step=step(color[:, 0], bits.feature),
-    chroma_step=step(
-      color[:, 1:] if color.shape[1] > 1 else color, bits.feature
-    ),
-    other_step=step(
-      feature[:, 3:] if feature.shape[1] > 3 else feature, bits.feature
-    ),
+    **{
+      f"{name}_step": step(feature[:, channels], bits.feature)
+      for name, channels in (
+        ("luma", luma),
+        ("chroma", chroma),
+        ("other", other),
+      )
+      if channels
+    },
   )

@@ -6,14 +6,11 @@ import math
 import jax
 import numpy as np
 
-from jaxgs.compress import (
-  Job,
-  Report,
-  compress,
-  fit_image,
-)
+from jaxgs import codec
+from jaxgs.compress import Report, compress_job, fit_image
 from jaxgs.config import CompressConfig
-from jaxgs.decompress import decompress
+from jaxgs.decompress import draw_maps
+from jaxgs.job import Job
 
 # Where the search for N begins: Kodak at 0.5 bit per pixel.
 _BITS_PER_SPLAT = 41.0
@@ -36,12 +33,16 @@ def most_gaussians(height: int, width: int) -> int:
   return min(pixels, max(64, pixels // _FEWEST_PIXELS_PER_SPLAT))
 
 
-def _with_gaussians(config: CompressConfig, n: int, **quant) -> CompressConfig:
-  return dataclasses.replace(
-    config,
-    fit=dataclasses.replace(config.fit, num_gaussians=n),
-    quant=dataclasses.replace(config.quant, **quant),
-  )
+def _with_gaussians(job: Job, n: int) -> Job:
+  fit = dataclasses.replace(job.config.fit, num_gaussians=n)
+  config = dataclasses.replace(job.config, fit=fit)
+  return dataclasses.replace(job, config=config)
+
+
+def _job(image, config: CompressConfig, options) -> Job:
+  # The config's own N, which may be too large for the image, is not used.
+  fit = dataclasses.replace(config.fit, num_gaussians=1)
+  return Job.of(image, dataclasses.replace(config, fit=fit), **options)
 
 
 def compress_to_size(
@@ -67,7 +68,7 @@ def compress_to_size(
     key: PRNG key; a fixed one when None.
     tolerance: Relative error of the size that ends the search.
     report: Called with the FitState after every chunk of steps.
-    **image_options: `bit_depth`, `has_alpha` and `mask` of `compress`.
+    **image_options: `compress`'s of the picture: bit_depth to mask.
 
   Returns:
     The file.
@@ -76,12 +77,32 @@ def compress_to_size(
     TargetError: No number of splats and no coarseness gives the size within
       3 %.
   """
+  return job_to_size(
+    _job(image, config, image_options),
+    num_bytes,
+    key=key,
+    tolerance=tolerance,
+    report=report,
+  )
+
+
+def job_to_size(
+  job: Job,
+  num_bytes: int,
+  *,
+  key: jax.Array | None = None,
+  tolerance: float = 0.02,
+  report: Report | None = None,
+) -> bytes:
+  """`compress_to_size` of an image that is ready; its other arguments."""
   key = jax.random.key(0) if key is None else key
-  height, width = image.shape[:2]
+  height, width, channels = job.image.shape
   most = most_gaussians(height, width)
-  n = int(np.clip(8 * num_bytes / _BITS_PER_SPLAT, 1, most))
+  # As many values as channels, and six more.
+  bits = _BITS_PER_SPLAT * (channels + 6) / 9
+  n = int(np.clip(8 * num_bytes / bits, 1, most))
   for _ in range(4):
-    job = Job.of(image, _with_gaussians(config, n), **image_options)
+    job = _with_gaussians(job, n)
     fit = job.config.fit
     state = fit_image(
       key,
@@ -181,13 +202,13 @@ def compress_to_psnr(
 
   Args:
     image: As in `compress`.
-    psnr_db: Least PSNR of the decoded picture.
+    psnr_db: Least PSNR of the decoded picture, see `Job.psnr_db`.
     config: Settings; N is chosen.
     key: PRNG key; a fixed one when None.
     slack_db: A PSNR this much over the wanted ends the search; 0.25 dB are
       about 6 % of the bytes.
     report: Called with the FitState after every chunk of steps.
-    **image_options: `bit_depth`, `has_alpha` and `mask` of `compress`.
+    **image_options: `compress`'s of the picture: bit_depth to mask.
 
   Returns:
     The smallest file found that has the quality.
@@ -195,14 +216,34 @@ def compress_to_psnr(
   Raises:
     TargetError: Not even the largest number of Gaussians has the quality.
   """
-  height, width = image.shape[:2]
+  return job_to_psnr(
+    _job(image, config, image_options),
+    psnr_db,
+    first=config.fit.num_gaussians,
+    key=key,
+    slack_db=slack_db,
+    report=report,
+  )
+
+
+def job_to_psnr(
+  job: Job,
+  psnr_db: float,
+  *,
+  first: int,
+  key: jax.Array | None = None,
+  slack_db: float = 0.25,
+  report: Report | None = None,
+) -> bytes:
+  """`compress_to_psnr` of an image that is ready, N being `first` at first."""
+  height, width, _ = job.image.shape
   most = most_gaussians(height, width)
-  n = min(config.fit.num_gaussians, most)
+  n = min(first, most)
   tried: dict[int, tuple[float, bytes]] = {}
   for _ in range(8):
-    settings = _with_gaussians(config, n)
-    data = compress(image, settings, key=key, report=report, **image_options)
-    reached = _psnr_db(image, data)
+    job = _with_gaussians(job, n)
+    data = compress_job(job, key=key, report=report)
+    reached = job.psnr_db(draw_maps(*codec.decode(data)))
     tried[n] = reached, data
     if psnr_db <= reached <= psnr_db + slack_db:
       break
@@ -235,14 +276,3 @@ def _next_number(tried, goal_db: float, most: int) -> int:
     doublings = np.clip((goal_db - db) / _DB_PER_DOUBLING, -3.0, 3.0)
     n *= 2.0 ** float(doublings)
   return int(np.clip(round(n), 1, most))
-
-
-def _psnr_db(image: np.ndarray, data: bytes) -> float:
-  """PSNR of the decoded file against the image, in the decoded depth."""
-  out = decompress(data)
-  peak = np.iinfo(out.dtype).max
-  image = np.asarray(image)
-  if image.dtype.kind != "f":
-    image = image.astype(np.float64) / np.iinfo(image.dtype).max
-  error = out / peak - image.reshape(out.shape)
-  return float(-10 * np.log10(max(np.mean(error * error), 1e-12)))

@@ -1,6 +1,7 @@
 """What a fit carries from step to step, and how it begins."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import optax
 from jaxgs import optim
 from jaxgs.binning import bin_splats
 from jaxgs.config import FitConfig
-from jaxgs.init import init_gaussians
+from jaxgs.init import gradient_map, init_gaussians
 from jaxgs.project import project
 from jaxgs.rasterize import rasterize
 from jaxgs.types import Gaussians2D, RenderOutput
@@ -140,6 +141,9 @@ def init_fit(
   """
   key, key_init = jax.random.split(key)
   share = share_of(config, image.shape[:2], mask, num_gaussians)
+  if importance is None and config.channel_weights and config.init != "random":
+    roots = channel_roots(config, image.shape[2])
+    importance = gradient_map(image * roots, mask)
   first = init_gaussians(
     key_init,
     image,
@@ -194,3 +198,19 @@ def draw(
 def all_active(state: FitState, share: Share) -> jax.Array:
   """Whether growth is over: () bool."""
   return jnp.sum(state.active, dtype=jnp.int32) >= share.num_gaussians
+
+
+def channel_roots(config: FitConfig, channels: int) -> jax.Array:
+  """Roots of the channels' weights: what squared errors are scaled by.
+
+  Args:
+    config: Of the fit.
+    channels: C.
+
+  Returns:
+    (1, 1, C) float32; the mean of their squares is 1.
+  """
+  weights = config.channel_weights or (1.0,) * channels
+  mean = sum(weights) / len(weights)
+  roots = [math.sqrt(weight / mean) for weight in weights]
+  return jnp.array(roots, jnp.float32)[None, None]

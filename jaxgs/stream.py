@@ -18,9 +18,9 @@ import numpy as np
 
 from jaxgs.batch import batch_of, buckets_for, default_devices
 from jaxgs.buckets import Part
-from jaxgs.compress import Job
 from jaxgs.config import CompressConfig
 from jaxgs.fit_together import Progress, fit_together, take
+from jaxgs.job import Job
 from jaxgs.state import FitState
 
 # Works on a file in a thread: its name, its job and its bytes.

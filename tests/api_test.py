@@ -17,6 +17,7 @@ POSITIONAL = {
   "keys",
   "image",
   "images",
+  "maps",
   "masks",
   "num_gaussians",
   "gaussians",

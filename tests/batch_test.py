@@ -12,9 +12,10 @@ import pytest
 import jaxgs
 from jaxgs import buckets, stream
 from jaxgs.batch import fit_batch
-from jaxgs.compress import Job, fit_image
+from jaxgs.compress import fit_image
 from jaxgs.config import FieldBits, FitConfig, QuantConfig, RasterSpec
 from jaxgs.fit_together import Batch, _next_turn, _stopped_early, fit_together
+from jaxgs.job import Job
 from jaxgs.state import init_fit
 from jaxgs.stream import compress_batch, compress_jobs
 from tests.pictures import blobs
@@ -227,7 +228,7 @@ def test_files():
   for image, data in zip(images, compress_batch(images, config), strict=True):
     header, _ = jaxgs.decode(data)
     assert header.num_gaussians == 60
-    assert header.has_alpha == (image.shape[2] == 2)
+    assert header.pictures[0].has_alpha == (image.shape[2] == 2)
     assert file_psnr_db(data, image) > 14
 
 

@@ -16,7 +16,7 @@ from jaxgs.checkpoint import (
   save_checkpoint,
 )
 from jaxgs.codec import Lattice
-from jaxgs.compress import Job, fit_image
+from jaxgs.compress import fit_image
 from jaxgs.config import (
   CompressConfig,
   FieldBits,
@@ -25,6 +25,7 @@ from jaxgs.config import (
   RasterSpec,
   config_from_dict,
 )
+from jaxgs.job import Job
 from jaxgs.state import init_fit
 
 LATTICE = Lattice(3000, 768, 2000, 9000, (700, 800, 900), 11, 22, 33, 1)

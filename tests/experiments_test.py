@@ -18,9 +18,9 @@ from PIL import Image
 from configs import image as image_config
 from experiments import fit_image, record, workdir
 from jaxgs import compress, decompress, plots
-from jaxgs.compress import to_float
 from jaxgs.config import CompressConfig, config_from_dict, preset
 from jaxgs.io import ImageError, read_image, write_image
+from jaxgs.job import to_float
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARROT = ROOT / "tests/data/parrot.png"

@@ -25,6 +25,7 @@ _USER_FAULTS = (
 _MODULES = {
   "encode": "encode",
   "encode-batch": "encode_batch",
+  "encode-stack": "encode_stack",
   "decode": "decode",
   "info": "info",
   "eval": "evaluate",

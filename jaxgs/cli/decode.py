@@ -1,19 +1,30 @@
-"""`jaxgs decode`: a `.jgs` file to an image."""
+"""`jaxgs decode`: a `.jgs` file to images."""
 
+import os
 import time
 
-from jaxgs.cli.jgs_file import check_distinct, draw_jgs, read_jgs
+import numpy as np
+
+from jaxgs import codec
+from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs_maps, read_jgs
 from jaxgs.cli.report import CliError, Report, check_backend
 from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
 from jaxgs.io import check_format, check_writable, write_samples
 
+# These have no room for a colour profile, which is then left out.
+_NO_PROFILE = (".bmp", ".exr", ".hdr")
+
 
 def run(args) -> Report:
-  """Draws a file and writes the picture."""
-  check_writable(args.output)
+  """Draws a file and writes the picture, or the maps."""
   jgs = read_jgs(args.input)
   header = jgs.header
-  check_distinct(args.input, args.output)
+  if not header.is_stack:
+    check_writable(args.output)
+  maps = _chosen(args, header)
+  paths = {one.name: _path(args, header, one) for one in maps}
+  for path in paths.values():
+    check_distinct(args.input, path)
   began = time.perf_counter()
   scale = args.height / header.height if args.height else args.scale
   height, width = output_size(header, scale)
@@ -23,11 +34,79 @@ def run(args) -> Report:
       f"--crop {x},{y},{w},{h} is not within the {width}x{height} pixels of"
       " the picture"
     )
-  if h * w > MAX_PIXELS:
-    raise CliError(f"{w}x{h} is over the limit of {MAX_PIXELS} pixels")
-  check_format(args.output, (h, w, header.channels), has_alpha=header.has_alpha)
+  channels = sum(one.channels for one in maps)
+  # More than four channels count as more pixels, as in `draw_maps`.
+  most = 4 * MAX_PIXELS // max(channels, 4)
+  if h * w > most:
+    raise CliError(f"{w}x{h} is over the limit of {most} pixels")
+  for one in maps:
+    check_format(
+      paths[one.name],
+      (h, w, one.channels),
+      has_alpha=one.has_alpha,
+      sample=one.sample,
+      icc=_profile(header, one, paths[one.name]),
+    )
   check_backend(spec_of(header), decode=True)
-  samples = draw_jgs(args.input, jgs, scale=scale, crop=(x, y, w, h))
-  write_samples(args.output, samples, has_alpha=header.has_alpha)
+  _write(args, jgs, maps, paths, scale=scale, crop=(x, y, w, h))
   seconds = time.perf_counter() - began
-  return Report(f"{args.output}: {w}x{h} pixels, {seconds:.1f} s", {})
+  what = f"{w}x{h} pixels"
+  if header.is_stack:
+    what = f"{len(maps)} maps of {what}"
+  return Report(f"{args.output}: {what}, {seconds:.1f} s", {})
+
+
+def _chosen(args, header: codec.Header) -> list[codec.Map]:
+  """The maps that are asked for."""
+  names = [one.name for one in header.maps if one.name]
+  for name in args.map or ():
+    if name not in names:
+      known = f"it has {', '.join(names)}" if names else "it is one picture"
+      raise CliError(f"{args.input}: no map {name!r}, {known}")
+  return [
+    one for one in header.pictures if not args.map or one.name in args.map
+  ]
+
+
+def _path(args, header: codec.Header, one: codec.Map) -> str:
+  """The file of a map."""
+  if not header.is_stack:
+    return args.output
+  if os.path.exists(args.output) and not os.path.isdir(args.output):
+    raise CliError(
+      f"{args.output}: {args.input} is a stack of {len(header.maps)} maps,"
+      " expected a folder"
+    )
+  suffix = ".png" if one.sample == "integer" else ".exr"
+  return os.path.join(args.output, one.name + suffix)
+
+
+def _profile(header: codec.Header, one: codec.Map, path: str) -> bytes | None:
+  """The colour profile, for what has colours, in a file that can hold it."""
+  suffix = os.path.splitext(path)[1].lower()
+  if not header.icc or suffix in _NO_PROFILE:
+    return None
+  return None if header.is_stack and one.num_colors < 3 else header.icc
+
+
+def _write(args, jgs: Jgs, maps, paths: dict[str, str], **window) -> None:
+  """Draws the maps, and writes them once all are drawn."""
+  names = [one.name for one in maps]
+  drawn = draw_jgs_maps(args.input, jgs, names=names, **window)
+  if jgs.header.is_stack:
+    try:
+      os.makedirs(args.output, exist_ok=True)
+    except OSError as error:
+      raise CliError(f"{args.output}: {error.strerror or error}") from error
+    for path in paths.values():
+      check_writable(path)
+  for one in maps:
+    samples = drawn[one.name]
+    if one.sample == "half":
+      samples = samples.astype(np.float16)
+    write_samples(
+      paths[one.name],
+      samples,
+      has_alpha=one.has_alpha,
+      icc=_profile(jgs.header, one, paths[one.name]),
+    )

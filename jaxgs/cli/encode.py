@@ -1,22 +1,23 @@
 """`jaxgs encode`: an image to a `.jgs` file."""
 
+import argparse
+import dataclasses
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from jaxgs import codec
-from jaxgs.cli.jgs_file import (
-  Jgs,
-  check_distinct,
-  draw_jgs,
-  scores,
-  sizes,
-  to_float,
-)
+from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs_maps, sizes
 from jaxgs.cli.report import CliError, Report, check_backend
 from jaxgs.cli.saliency import mask_source
+from jaxgs.cli.scoring import measure, scores_text
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
 from jaxgs.io import Image, check_writable, read_image, write_atomic
+from jaxgs.transfer import levels_to_float
+
+# What is told of every file.
+_METRICS = argparse.Namespace(metrics=("psnr", "ssim", "ms_ssim"))
 
 
 def run(args) -> Report:
@@ -26,7 +27,42 @@ def run(args) -> Report:
   check_distinct(args.input, args.output)
   if args.animate:
     _check_animate(args)
-  height, width, _ = image.pixels.shape
+  config = config_of(args, *image.pixels.shape[:2])
+  check_backend(config.fit.raster, decode=False)
+
+  from jaxgs.job import Job
+
+  try:
+    job = Job.of(
+      image.pixels,
+      config,
+      bit_depth=image.bit_depth,
+      has_alpha=image.has_alpha,
+      sample=image.sample,
+      curve="none" if image.sample == "integer" else args.curve,
+      alpha=args.alpha,
+      icc=image.icc,
+      mask=mask_source(args.saliency)(np.clip(image.pixels, 0, 1)),
+    )
+  except ValueError as error:
+    raise CliError(f"{args.input}: {error}") from error
+  if not args.animate:
+    return encode(args, job, {"": image})
+
+  from jaxgs.plots import Film
+
+  film = Film(job)
+  report = encode(args, job, {"": image}, watch=film.report)
+  film.write(args.animate)
+  return report
+
+
+def config_of(args, height: int, width: int) -> CompressConfig:
+  """The settings that are asked for.
+
+  Raises:
+    CliError: more Gaussians than pixels.
+  """
   n = args.num_gaussians or default_num_gaussians(height, width)
   if n > height * width:
     raise CliError(
@@ -34,69 +70,82 @@ def run(args) -> Report:
       f" {args.input}"
     )
   config = preset(args.preset, num_gaussians=n, num_steps=args.steps)
-  check_backend(config.fit.raster, decode=False)
+  return dataclasses.replace(config, gamma=args.gamma)
+
+
+def encode(
+  args, job, images: dict[str, Image], *, watch: Callable | None = None
+) -> Report:
+  """Fits a job, writes the file, and measures it against its images.
+
+  Args:
+    args: The output and how to fit.
+    job: A jaxgs.job.Job.
+    images: Its maps by name; the empty name for a picture.
+    watch: Sees the fit as it goes, see `jaxgs.compress.Report`.
+
+  Returns:
+    What the command says.
+  """
   began = time.perf_counter()
-  data = _compress(args, image, config)
+  data = _compress(args, job, watch)
   seconds = time.perf_counter() - began
   write_atomic(args.output, data)
   jgs = Jgs(data, *codec.decode(data))
-  facts = {
-    "file": args.output,
-    **sizes(jgs),
-    **scores(image.pixels, to_float(draw_jgs(args.output, jgs))),
-    "seconds": seconds,
-  }
-  return Report(
+  drawn = draw_jgs_maps(args.output, jgs)
+  facts = {"file": args.output, **sizes(jgs)}
+  head = (
     f"{args.output}: {facts['bytes']} bytes, {facts['bpp']:.3f} bpp,"
     f" {facts['num_gaussians']} Gaussians of {facts['bits_per_gaussian']:.1f}"
-    f" bits, PSNR {facts['psnr_db']:.2f} dB, SSIM {facts['ssim']:.4f},"
-    f" {seconds:.1f} s",
-    facts,
+    " bits"
   )
+  measured = {
+    one.name: measure(
+      _METRICS, images[one.name].pixels, levels_to_float(drawn[one.name]), one
+    )
+    for one in jgs.header.pictures
+  }
+  if not jgs.header.is_stack:
+    facts |= measured[""]
+    text = f"{head}, {scores_text(measured[''])}, {seconds:.1f} s"
+  else:
+    facts |= {"psnr_db": job.psnr_db(drawn), "maps": measured}
+    lines = [f"{name}: {scores_text(s)}" for name, s in measured.items()]
+    overall = f"{head}, PSNR {facts['psnr_db']:.2f} dB, {seconds:.1f} s"
+    text = "\n".join([overall, *lines])
+  return Report(text, facts | {"seconds": seconds})
 
 
-def _compress(args, image: Image, config: CompressConfig) -> bytes:
+def _compress(args, job, watch: Callable | None) -> bytes:
   """The file, of the size or quality that is asked for."""
   import jax
 
   from jaxgs.compilation_cache import use_compilation_cache
-  from jaxgs.compress import compress
-  from jaxgs.rate_control import (
-    TargetError,
-    compress_to_psnr,
-    compress_to_size,
-  )
+  from jaxgs.compress import compress_job
+  from jaxgs.rate_control import TargetError, job_to_psnr, job_to_size
 
   use_compilation_cache()
-  mask = mask_source(args.saliency)(image.pixels)
-  bar, report = _progress(config, args.json)
-  film = None
-  if args.animate:
-    film, report = _film(config, image, report)
-  options = {
-    "key": jax.random.key(args.seed),
-    "report": report,
-    "bit_depth": image.bit_depth,
-    "has_alpha": image.has_alpha,
-    "mask": mask,
-  }
-  pixels = image.pixels
-  height, width, _ = pixels.shape
+  bar, show = _progress(job.config, args.json)
+
+  def report(state) -> None:
+    show(state)
+    if watch is not None:
+      watch(state)
+
+  options = {"key": jax.random.key(args.seed), "report": report}
+  height, width, _ = job.image.shape
   try:
     with bar:
       if args.bpp:
         size = max(1, round(args.bpp * height * width / 8))
-        data = compress_to_size(pixels, size, config, **options)
-      elif args.psnr:
-        data = compress_to_psnr(pixels, args.psnr, config, **options)
-      else:
-        data = compress(pixels, config, **options)
+        return job_to_size(job, size, **options)
+      if args.psnr:
+        first = job.config.fit.num_gaussians
+        return job_to_psnr(job, args.psnr, first=first, **options)
+      return compress_job(job, **options)
   except TargetError as error:
     asked = f", --bpp {args.bpp:g} of {width}x{height}" if args.bpp else ""
     raise CliError(f"{args.input}{asked}: {error}") from error
-  if film:
-    film.write(args.animate)
-  return data
 
 
 def _check_animate(args) -> None:
@@ -109,20 +158,6 @@ def _check_animate(args) -> None:
     plots.check_matplotlib()
   except plots.PlotError as error:
     raise CliError(f"--animate: {error}") from error
-
-
-def _film(config: CompressConfig, image: Image, report):
-  """A film, and a report that goes to it as well."""
-  from jaxgs.plots import Film
-
-  size = image.pixels.shape[:2]
-  film = Film(config, size, has_alpha=image.has_alpha)
-
-  def both(state) -> None:
-    report(state)
-    film.report(state)
-
-  return film, both
 
 
 def _progress(config: CompressConfig, quiet: bool):

@@ -9,7 +9,6 @@ import argparse
 import collections
 import concurrent.futures
 import functools
-import math
 import os
 import pathlib
 import time
@@ -24,9 +23,8 @@ from jaxgs import codec, native
 from jaxgs.cli.report import CliError, Report, check_backend, complain, show
 from jaxgs.cli.saliency import mask_source
 from jaxgs.compilation_cache import use_compilation_cache
-from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
-from jaxgs.decompress import decompress
+from jaxgs.decompress import draw_maps
 from jaxgs.io import (
   IMAGE_SUFFIXES,
   Image,
@@ -35,6 +33,7 @@ from jaxgs.io import (
   read_image,
   write_atomic,
 )
+from jaxgs.job import Job
 from jaxgs.stream import Done, compress_jobs
 
 # Images that are read before their turn, at most: their pixels are in memory.
@@ -156,7 +155,9 @@ def _load(
     _config_of(args, n),
     bit_depth=image.bit_depth,
     has_alpha=image.has_alpha,
-    mask=mask_of(image.pixels),
+    sample=image.sample,
+    icc=image.icc,
+    mask=mask_of(np.clip(image.pixels, 0, 1)),
   )
 
 
@@ -173,12 +174,7 @@ def _size_of_file(path: str, image: Image) -> int | None:
 
 def _finish(task: _Task, job: Job, data: bytes) -> dict:
   """Draws and measures a file, and writes it, in a thread."""
-  samples = decompress(data)
-  # In float64, and in place: half a dozen pictures may be here at once.
-  error = samples.astype(np.float64)
-  error /= np.iinfo(samples.dtype).max
-  error -= job.image
-  mse = np.vdot(error, error) / error.size
+  psnr_db = job.psnr_db(draw_maps(*codec.decode(data)))
   write_atomic(task.target, data)
   height, width, _ = job.image.shape
   n = job.config.fit.num_gaussians
@@ -187,7 +183,7 @@ def _finish(task: _Task, job: Job, data: bytes) -> dict:
     "bpp": 8 * len(data) / (height * width),
     "num_gaussians": n,
     "bits_per_gaussian": 8 * len(data) / n,
-    "psnr_db": -10 * math.log10(mse) if mse else math.inf,
+    "psnr_db": psnr_db,
   }
 
 

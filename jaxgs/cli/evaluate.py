@@ -1,113 +1,106 @@
-"""`jaxgs eval`: how close a picture is to another."""
+"""`jaxgs eval`: how close a picture is to another, or maps to theirs."""
 
 import os
 
 import numpy as np
 
-from jaxgs.cli.arguments import METRICS
+from jaxgs.cli.folder import read_maps, resize_maps
 from jaxgs.cli.jgs_file import (
+  Jgs,
   check_distinct,
   draw_jgs,
+  draw_jgs_maps,
   is_jgs,
   read_jgs,
-  to_float,
 )
-from jaxgs.cli.report import CliError, Report, check_backend, note
+from jaxgs.cli.report import CliError, Report, check_backend
+from jaxgs.cli.scoring import measure, scores_text
+from jaxgs.codec import Map
 from jaxgs.decompress import spec_of
-from jaxgs.io import check_format, check_writable, read_image, write_image
-
-# The name among the facts, and the words for people.
-_SHOWN = {
-  "psnr": ("psnr_db", "PSNR {:.2f} dB"),
-  "ssim": ("ssim", "SSIM {:.4f}"),
-  "ms_ssim": ("ms_ssim", "MS-SSIM {:.4f}"),
-  "flip": ("flip", "FLIP {:.4f}"),
-  "lpips": ("lpips", "LPIPS {:.4f}"),
-}
+from jaxgs.io import (
+  Image,
+  check_format,
+  check_writable,
+  read_image,
+  write_image,
+)
+from jaxgs.transfer import levels_to_float
 
 
 def run(args) -> Report:
   """Measures a file or an image against a reference."""
+  if os.path.isdir(args.reference):
+    return _run_stack(args)
   if args.error_map:
     check_writable(args.error_map)
     check_distinct(args.reference, args.error_map)
     check_distinct(args.input, args.error_map)
-  reference = read_image(args.reference).pixels
-  height, width, _ = reference.shape
+  reference = read_image(args.reference)
+  height, width, _ = reference.pixels.shape
   if args.error_map:
     check_format(args.error_map, (height, width, 3), has_alpha=False)
-  pixels, size = _read(args, reference.shape)
-  scores = _measure(args, reference, pixels)
+  pixels, size = _read(args, reference)
+  one = _as_map(reference)
+  scores = measure(args, reference.pixels, pixels, one)
   if args.error_map:
-    _write_error_map(args, reference, pixels)
+    _write_error_map(args, reference.pixels, pixels, one)
   bpp = 8 * size / (height * width)
-  words = [_SHOWN[name][1].format(value) for name, value in scores.items()]
   return Report(
-    ", ".join([*words, f"{bpp:.3f} bpp"]),
-    {
-      "bytes": size,
-      "bpp": bpp,
-      **{_SHOWN[name][0]: value for name, value in scores.items()},
-    },
+    f"{scores_text(scores)}, {bpp:.3f} bpp",
+    {"bytes": size, "bpp": bpp, **scores},
   )
 
 
-def _read(args, wanted: tuple[int, int, int]) -> tuple[np.ndarray, int]:
-  """The pixels to judge, float32 in [0, 1], and the bytes of their file."""
+def _read(args, reference: Image) -> tuple[np.ndarray, int]:
+  """The pixels to judge, as those of the reference; the bytes of their file."""
+  wanted = reference.pixels.shape
   from_jgs = is_jgs(args.input)
   if from_jgs:
     jgs = read_jgs(args.input)
     header = jgs.header
+    if header.is_stack:
+      raise CliError(
+        f"{args.input}: is a stack of {len(header.maps)} maps, expected a"
+        f" folder instead of {args.reference}"
+      )
     size = len(jgs.data)
     shape = (header.height, header.width, header.channels)
+    is_light = header.pictures[0].sample != "integer"
   else:
-    pixels = read_image(args.input).pixels
+    image = read_image(args.input)
+    pixels = image.pixels
     size, shape = os.path.getsize(args.input), pixels.shape
+    is_light = image.sample != "integer"
   # Before drawing: a small file may declare a picture of any size.
   if shape != wanted:
     raise CliError(
       f"{args.input} is {shape[1]}x{shape[0]} with {shape[2]} channels,"
       f" {args.reference} is {wanted[1]}x{wanted[0]} with {wanted[2]}"
     )
+  if is_light != (reference.sample != "integer"):
+    light, other = (
+      (args.input, args.reference) if is_light else (args.reference, args.input)
+    )
+    raise CliError(f"{light} is linear light (floats), {other} is not")
   if from_jgs:
     check_backend(spec_of(header), decode=True)
-    pixels = to_float(draw_jgs(args.input, jgs))
+    pixels = levels_to_float(draw_jgs(args.input, jgs))
   return pixels, size
 
 
-def _measure(args, reference: np.ndarray, pixels: np.ndarray) -> dict:
-  """The values by name; of all, those that can be had."""
-  import jax.numpy as jnp
-
-  from jaxgs.compilation_cache import use_compilation_cache
-
-  use_compilation_cache()
-  a, b = jnp.asarray(reference), jnp.asarray(pixels)
-  wants_all = args.metrics == ("all",)
-  scores = {}
-  for name in METRICS if wants_all else args.metrics:
-    try:
-      scores[name] = float(_score(args, name, a, b))
-    # Channels, sizes, weights or packages that a metric cannot do with.
-    except (ValueError, OSError, ImportError) as error:
-      if not wants_all:
-        raise CliError(f"{name}: {error}") from error
-      note("eval", f"{name} is left out: {error}")
-  return scores
+def _as_map(image: Image) -> Map:
+  """What a reference is, whatever the file says: how it is measured."""
+  return Map(
+    channels=image.pixels.shape[2],
+    alpha="straight" if image.has_alpha else "none",
+    # Linear light.
+    curve="none" if image.sample == "integer" else "log",
+  )
 
 
-def _score(args, name: str, a, b):
-  from jaxgs import metrics
-
-  if name == "lpips":
-    weights = metrics.load_lpips_weights(network=args.lpips_network)
-    return metrics.lpips(a, b, weights=weights)
-  if name == "flip":
-    return metrics.flip(a, b, pixels_per_degree=args.pixels_per_degree)
-  return getattr(metrics, name)(a, b)
-
-
-def _write_error_map(args, reference: np.ndarray, pixels: np.ndarray) -> None:
+def _write_error_map(
+  args, reference: np.ndarray, pixels: np.ndarray, one: Map
+) -> None:
   """Draws where two pictures differ."""
   import jax.numpy as jnp
 
@@ -120,7 +113,10 @@ def _write_error_map(args, reference: np.ndarray, pixels: np.ndarray) -> None:
       error = jnp.abs(to_rgb(a) - to_rgb(b)) * args.error_gain
       colored = np.clip(np.asarray(error), 0.0, 1.0)
     else:
-      error = metrics.flip_map(a, b, pixels_per_degree=args.pixels_per_degree)
+      flip_map = metrics.flip_map
+      if one.curve != "none":
+        flip_map = metrics.hdr_flip_map
+      error = flip_map(a, b, pixels_per_degree=args.pixels_per_degree)
       colored = _magma(np.asarray(error))
   except ValueError as error:  # Channels that are no picture.
     raise CliError(f"--error_map: {error}") from error
@@ -134,6 +130,51 @@ def _magma(values: np.ndarray) -> np.ndarray:
   except ModuleNotFoundError:
     raise CliError(
       "--error_map_kind flip needs matplotlib: pip install"
-      " 'jaxgs[experiments]', or take --error_map_kind absolute"
+      " 'jaxgs[plots]', or take --error_map_kind absolute"
     ) from None
   return matplotlib.colormaps["magma"](values)[..., :3].astype(np.float32)
+
+
+def _run_stack(args) -> Report:
+  """Measures the maps of a stack against the images of a folder."""
+  if args.error_map:
+    raise CliError("--error_map is of one picture, not of a stack")
+  if not is_jgs(args.input):
+    raise CliError(f"{args.input}: {args.reference} is a folder, expected .jgs")
+  jgs = read_jgs(args.input)
+  header = jgs.header
+  if not header.is_stack:
+    raise CliError(
+      f"{args.input}: is one picture, expected an image instead of the folder"
+      f" {args.reference}"
+    )
+  images = read_maps(args.reference)
+  _check_maps(args, jgs, images)
+  chosen = {one.name: images[one.name] for one in header.maps}
+  images = resize_maps(chosen, (header.height, header.width), "eval")
+  check_backend(spec_of(header), decode=True)
+  drawn = draw_jgs_maps(args.input, jgs)
+  size, pixels = len(jgs.data), header.height * header.width
+  maps = {
+    one.name: measure(
+      args, images[one.name].pixels, levels_to_float(drawn[one.name]), one
+    )
+    for one in header.maps
+  }
+  lines = [f"{name}: {scores_text(facts)}" for name, facts in maps.items()]
+  facts = {"bytes": size, "bpp": 8 * size / pixels, "maps": maps}
+  return Report("\n".join([*lines, f"{facts['bpp']:.3f} bpp"]), facts)
+
+
+def _check_maps(args, jgs: Jgs, images: dict[str, Image]) -> None:
+  for one in jgs.header.maps:
+    if one.name not in images:
+      raise CliError(
+        f"{args.reference}: no image for the map {one.name!r} of {args.input}"
+      )
+    channels = images[one.name].pixels.shape[2]
+    if channels != one.channels:
+      raise CliError(
+        f"{args.input}: {one.name} has {one.channels} channels, that of"
+        f" {args.reference} has {channels}"
+      )

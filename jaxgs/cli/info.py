@@ -7,6 +7,7 @@ from jaxgs import codec
 from jaxgs.cli.jgs_file import read_jgs, sizes
 from jaxgs.cli.report import Report
 from jaxgs.codec.header import GAMMA_ONE
+from jaxgs.codec.maps import OCTAVE
 
 
 def run(args) -> Report:
@@ -16,7 +17,14 @@ def run(args) -> Report:
   jgs = read_jgs(args.input)
   data, header = jgs.data, jgs.header
   facts = _settings(header) | sizes(jgs)
-  lines = [f"{name:20} {_shown(value)}" for name, value in facts.items()]
+  lines = [
+    f"{name:20} {_shown(value)}"
+    for name, value in facts.items()
+    if name != "maps"
+  ]
+  for one in facts["maps"]:
+    line = ", ".join(f"{k} {_shown(v)}" for k, v in one.items() if k != "name")
+    lines.append(f"map {one['name']!r:16} {line}")
   sections = codec.section_sizes(data)
   bits = {k: 8 * v / header.num_gaussians for k, v in sections.items()}
   lines += ["", f"{'section':20} {'bytes':>8} {'bits per Gaussian':>18}"]
@@ -30,7 +38,15 @@ def _settings(header: codec.Header) -> dict:
   """A header in the units of jaxgs.config, where the file has integers."""
   facts = dataclasses.asdict(header)
   lattice = facts.pop("lattice")
+  # Of the picture, wherever the file says it; the maps of a stack differ.
+  for name in ("bit_depth", "color_transform", "has_alpha"):
+    if header.is_stack:
+      del facts[name]
+    else:
+      facts[name] = getattr(header.pictures[0], name)
   return facts | {
+    "maps": [_described(one) for one in header.maps],
+    "icc": len(header.icc),
     "cutoff": header.cutoff / 256,
     "epsilon": header.epsilon / 2**24,
     "gamma": header.gamma / GAMMA_ONE,
@@ -44,6 +60,15 @@ def _settings(header: codec.Header) -> dict:
     "feature_power": lattice.feature_power / 256,
     "feature_weight_power": lattice.feature_weight_power / 256 * math.log(2),
   }
+
+
+def _described(one: codec.Map) -> dict:
+  """A map, with the parameters of its curve in its own units."""
+  facts = dataclasses.asdict(one)
+  scale, peak = facts.pop("curve_scale"), facts.pop("curve_peak")
+  if one.curve != "none":
+    facts |= {"scale": 2 ** (scale / OCTAVE), "peak": 2 ** (peak / OCTAVE)}
+  return facts
 
 
 def _describe_backends() -> Report:

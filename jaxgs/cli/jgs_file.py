@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.cli.report import CliError
-from jaxgs.decompress import draw
+from jaxgs.decompress import draw, draw_maps
 
 
 def check_distinct(source: str, target: str) -> None:
@@ -52,10 +52,18 @@ def is_jgs(path: str) -> bool:
 
 
 def draw_jgs(path: str, jgs: Jgs, **options) -> np.ndarray:
-  """A file's picture as integers."""
+  """The samples of a file that is one picture."""
   try:
     return draw(jgs.header, jgs.symbols, **options)
   except codec.BitstreamError as error:  # It would take too long to draw.
+    raise CliError(f"{path}: {error}") from error
+
+
+def draw_jgs_maps(path: str, jgs: Jgs, **options) -> dict[str, np.ndarray]:
+  """The samples of a file's maps by name; the empty name for a picture."""
+  try:
+    return draw_maps(jgs.header, jgs.symbols, **options)
+  except codec.BitstreamError as error:
     raise CliError(f"{path}: {error}") from error
 
 
@@ -67,23 +75,4 @@ def sizes(jgs: Jgs) -> dict:
     "bpp": 8 * size / (header.height * header.width),
     "num_gaussians": header.num_gaussians,
     "bits_per_gaussian": 8 * size / header.num_gaussians,
-  }
-
-
-def to_float(samples: np.ndarray) -> np.ndarray:
-  """Integers as float32 in [0, 1]."""
-  return samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
-
-
-def scores(reference: np.ndarray, pixels: np.ndarray) -> dict:
-  """How close two pictures are: (H, W, C) float32 in [0, 1]."""
-  import jax.numpy as jnp
-
-  from jaxgs import metrics
-
-  a, b = jnp.asarray(reference), jnp.asarray(pixels)
-  return {
-    "psnr_db": float(metrics.psnr(a, b)),
-    "ssim": float(metrics.ssim(a, b)),
-    "ms_ssim": float(metrics.ms_ssim(a, b)),
   }

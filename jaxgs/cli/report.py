@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jaxgs import native
 from jaxgs.config import RasterSpec
-from jaxgs.decompress import uses_native
+from jaxgs.painters import uses_native
 
 
 class CliError(Exception):
@@ -53,13 +53,18 @@ def note(command: str, message: str) -> None:
   print(f"jaxgs {command}: {line}", file=sys.stderr)
 
 
+def _without_infinity(value):
+  if isinstance(value, dict):
+    return {k: _without_infinity(v) for k, v in value.items()}
+  return None if value == math.inf else value
+
+
 def show(report: Report, as_json: bool) -> None:
   """Prints a result."""
   text = report.text
   if as_json:
     # JSON has no infinity: the PSNR of identical pictures is null.
-    facts = {k: None if v == math.inf else v for k, v in report.facts.items()}
-    text = json.dumps(facts, allow_nan=False)
+    text = json.dumps(_without_infinity(report.facts), allow_nan=False)
   text = text.encode(errors="backslashreplace").decode()
   try:
     print(text, flush=True)

@@ -21,6 +21,7 @@ from jaxgs.codec.lattice import (
   position_extent,
 )
 from jaxgs.codec.limits import SymbolLimits, symbol_limits
+from jaxgs.codec.maps import Map
 from jaxgs.codec.symbols import Symbols
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
   "BitstreamError",
   "Header",
   "Lattice",
+  "Map",
   "SymbolLimits",
   "Symbols",
   "decode",

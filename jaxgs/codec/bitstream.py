@@ -22,9 +22,12 @@ import numpy as np
 MAGIC = b"\x89JGS"
 VERSION = 1
 
-# name -> (tag, may be missing). "weight" is missing when all weights are 0.
+# name -> (tag, may be missing). "maps" and "profile" are missing in a plain
+# picture, "weight" when all weights are 0.
 SECTIONS = {
   "header": (b"H", False),
+  "maps": (b"M", True),
+  "profile": (b"I", True),
   "position": (b"P", False),
   "shape": (b"S", False),
   "weight": (b"W", True),

@@ -36,8 +36,9 @@ from jaxgs.codec.columns import (
 )
 from jaxgs.codec.header import (
   Header,
-  decode_header,
-  encode_header,
+  decode_head,
+  encode_head,
+  validate_header,
 )
 from jaxgs.codec.limits import (
   SYMBOL_MAX,
@@ -79,12 +80,11 @@ def encode(header: Header, symbols: Symbols) -> bytes:
       repetitive that its file would exceed the format's limit of values per
       byte (more than 13000 splats at about 1 bit each).
   """
-  head = encode_header(header)
+  payloads = encode_head(header)
   fields = check_symbols(header, symbols)
   place, cell_bits = _choose_cells(header, fields)
   rank = _rank(fields, place)
   fields = Symbols(*(np.ascontiguousarray(f[rank]) for f in fields))
-  payloads = {"header": head}
   payloads["position"], cell = _encode_position(
     header, fields, place[rank], cell_bits
   )
@@ -113,7 +113,7 @@ def order(header: Header, symbols: Symbols) -> np.ndarray:
     BitstreamError: a header field is not valid.
     ValueError: a symbol has a wrong shape or is out of range.
   """
-  encode_header(header)
+  validate_header(header)
   fields = check_symbols(header, symbols)
   return _rank(fields, _choose_cells(header, fields)[0])
 
@@ -142,7 +142,8 @@ def section_sizes(data: bytes) -> dict[str, int]:
 
   Returns:
     "container" (magic, version, section frames and checksums), "header",
-    "position", "scale", "angle", "weight", "feature"; the sum is `len(data)`.
+    "position", "scale", "angle", "weight", "feature", and "maps" and "profile"
+    if the file has them; the sum is `len(data)`.
 
   Raises:
     BitstreamError: the file is damaged, truncated or not valid.
@@ -344,7 +345,7 @@ def _feature_steps(
 def _decode(data: bytes) -> tuple[Header, Symbols, dict[str, int]]:
   """Returns header, symbols and the bytes of each part."""
   payloads = read_sections(data)
-  header = decode_header(payloads["header"])
+  header = decode_head(payloads)
   if _num_values(header) > VALUES_PER_BYTE * len(data) + VALUES_FREE:
     raise BitstreamError(
       f"section header: {header.num_gaussians} splats of {header.channels}"
@@ -397,4 +398,5 @@ def _decode(data: bytes) -> tuple[Header, Symbols, dict[str, int]]:
   sizes["container"] = len(data) - sum(sizes.values())
   names = ("container", "header", "position", "scale", "angle")
   parts = {k: sizes.get(k, 0) for k in (*names, "weight", "feature")}
+  parts |= {k: v for k, v in sizes.items() if k in ("maps", "profile")}
   return header, Symbols(*(f.astype(np.int32) for f in fields)), parts

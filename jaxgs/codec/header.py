@@ -4,6 +4,15 @@ import dataclasses
 
 from jaxgs.codec.bitstream import BitstreamError, ByteReader, encode_varint
 from jaxgs.codec.lattice import Lattice
+from jaxgs.codec.maps import (
+  Map,
+  color_triples,
+  decode_maps,
+  decode_profile,
+  encode_maps,
+  encode_profile,
+  validate_maps,
+)
 from jaxgs.codec.rans import LANES_MAX
 
 SIZE_MAX = 65536  # Height and width.
@@ -51,6 +60,10 @@ class Header:
     lanes: of the entropy coder; 0 lets the format choose by the number of
       symbols (`rans.default_lanes`), else 1..LANES_MAX.
     lattice: the steps; `feature_step` has C entries.
+    maps: what the channels are, if it takes more to say than `bit_depth`,
+      `color_transform` and `has_alpha`, which are then 8, "none" and False.
+      Together they have C channels. A section of its own.
+    icc: the colour profile, empty for none. A section of its own.
   """
 
   height: int
@@ -68,6 +81,30 @@ class Header:
   has_alpha: bool = False
   gamma: int = GAMMA_ONE
   lanes: int = 0
+  maps: tuple[Map, ...] = ()
+  icc: bytes = b""
+
+  @property
+  def pictures(self) -> tuple[Map, ...]:
+    """The maps; that of a plain picture if there are none."""
+    return self.maps or (
+      Map(
+        channels=self.channels,
+        bit_depth=self.bit_depth,
+        alpha="straight" if self.has_alpha else "none",
+        color_transform=self.color_transform,
+      ),
+    )
+
+  @property
+  def is_stack(self) -> bool:
+    """Whether the file holds named maps, not one picture."""
+    return bool(self.maps and self.maps[0].name)
+
+  @property
+  def transform(self) -> tuple[int, ...]:
+    """The first channels of the triples that are in YCoCg."""
+    return color_triples(self.pictures)
 
 
 def validate_header(header: Header) -> None:
@@ -131,6 +168,16 @@ def validate_header(header: Header) -> None:
     )
   if num_colors < 1:
     raise BitstreamError("header has_alpha: there is no other channel")
+  if header.maps:
+    if header.bit_depth != 8 or header.color_transform != "none":
+      raise BitstreamError(
+        "header: bit_depth and color_transform are the maps'"
+      )
+    if header.has_alpha:
+      raise BitstreamError("header: has_alpha is the maps'")
+    validate_maps(header.maps, header.channels)
+  if header.icc:
+    encode_profile(header.icc)
 
 
 def encode_header(header: Header) -> bytes:
@@ -240,4 +287,38 @@ def decode_header(payload: bytes) -> Header:
     lanes=lanes,
   )
   validate_header(header)
+  return header
+
+
+def encode_head(header: Header) -> dict[str, bytes]:
+  """Returns the payloads of the sections before the splats, by name.
+
+  Args:
+    header: a valid header.
+
+  Raises:
+    BitstreamError: a field is not valid.
+  """
+  payloads = {"header": encode_header(header)}
+  if header.maps:
+    payloads["maps"] = encode_maps(header.maps)
+  if header.icc:
+    payloads["profile"] = encode_profile(header.icc)
+  return payloads
+
+
+def decode_head(payloads: dict[str, bytes]) -> Header:
+  """Reads what `encode_head` returned, among other payloads.
+
+  Raises:
+    BitstreamError: a section is damaged, or they do not fit together.
+  """
+  header = decode_header(payloads["header"])
+  if "maps" in payloads:
+    maps = decode_maps(payloads["maps"], header.channels)
+    header = dataclasses.replace(header, maps=maps)
+    validate_header(header)
+  if "profile" in payloads:
+    icc = decode_profile(payloads["profile"])
+    header = dataclasses.replace(header, icc=icc)
   return header

@@ -2,6 +2,7 @@
 
 from jaxgs.metrics.bd_rate import bd_psnr, bd_rate
 from jaxgs.metrics.flip import flip, flip_map
+from jaxgs.metrics.hdr import log_psnr, pu_psnr
 from jaxgs.metrics.hdr_flip import (
   Exposures,
   flip_exposures,
@@ -23,10 +24,12 @@ __all__ = [
   "hdr_flip",
   "hdr_flip_map",
   "load_lpips_weights",
+  "log_psnr",
   "lpips",
   "ms_ssim",
   "mse",
   "psnr",
+  "pu_psnr",
   "ssim",
   "ssim_map",
 ]

@@ -164,9 +164,9 @@ def _find(network: str) -> pathlib.Path:
   if path.is_file():
     return path
   raise FileNotFoundError(
-    f"no {path.name} in {path.parent}: LPIPS needs weights that are not part of"
-    " jaxgs. Make the file with `python -m experiments.convert_lpips` and put it"
-    f" into {WHERE}"
+    f"no {path.name} in {path.parent}: LPIPS needs weights that are not part"
+    " of jaxgs. Make the file with `python -m experiments.convert_lpips` and"
+    f" put it into {WHERE}"
   )
 
 

@@ -33,6 +33,7 @@ from jaxgs.plots.progress import (
   draw_state,
   splat_colors,
   state_panel,
+  stored_rgb,
 )
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
   "rounds_panel",
   "splat_colors",
   "state_panel",
+  "stored_rgb",
   "to_rgb",
   "write_figure",
   "write_film",

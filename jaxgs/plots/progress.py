@@ -8,13 +8,14 @@ import typing
 
 import numpy as np
 
-from jaxgs.config import CompressConfig
 from jaxgs.plots.film import write_film
 from jaxgs.plots.layout import figure_pixels, make_figure
 from jaxgs.plots.panels import Panel, ellipses_panel, picture_panel, to_rgb
+from jaxgs.transfer import unpremultiply
 from jaxgs.types import Gaussians2D
 
 if typing.TYPE_CHECKING:
+  from jaxgs.job import Job
   from jaxgs.state import FitState
 
 # Of one of the two pictures of a frame.
@@ -24,25 +25,25 @@ _SIDE_PX = 480
 _MOST_FRAMES = 100
 
 
-def draw_state(
-  state: FitState, size: tuple[int, int], config: CompressConfig
-) -> np.ndarray:
+def draw_state(state: FitState, job: Job) -> np.ndarray:
   """The Gaussians of a fit as a picture, without rounding them.
 
   Args:
     state: Of the fit.
-    size: (height, width), px.
-    config: Of the fit.
+    job: What is fitted.
 
   Returns:
-    (H, W, C) float32 in [0, 1].
+    (H, W, C) float32 in [0, 1], as the file will store it: under its curve,
+    colours multiplied by alpha if they will be.
   """
   from jaxgs.rasterize import render
 
+  height, width, _ = job.image.shape
+  config = job.config
   image = render(
     state.gaussians,
-    height=size[0],
-    width=size[1],
+    height=height,
+    width=width,
     active=state.active,
     # 0: as much room as this one picture needs.
     spec=dataclasses.replace(config.fit.raster, max_pairs=0),
@@ -50,16 +51,29 @@ def draw_state(
   return np.clip(np.asarray(image), 0.0, 1.0) ** (1.0 / config.gamma)
 
 
-def state_panel(
-  title: str, state: FitState, config: CompressConfig, *, has_alpha: bool
-) -> Panel:
+def stored_rgb(pixels: np.ndarray, job: Job) -> np.ndarray:
+  """What is fitted, to be looked at.
+
+  Args:
+    pixels: (H, W, C) as from `draw_state`.
+    job: What is fitted.
+
+  Returns:
+    (H, W, 3) float32 in [0, 1]; linear light is shown under its curve.
+  """
+  first = job.maps[0]
+  if first.alpha == "premultiplied":
+    pixels = unpremultiply(pixels[..., : first.channels])
+  return to_rgb(pixels, has_alpha=first.has_alpha)
+
+
+def state_panel(title: str, state: FitState, job: Job) -> Panel:
   """The splats of a fit as ellipses of one sigma.
 
   Args:
     title: Above it.
     state: Of the fit.
-    config: Of the fit.
-    has_alpha: The last channel is alpha.
+    job: What is fitted.
 
   Returns:
     A Panel.
@@ -68,10 +82,11 @@ def state_panel(
   gaussians = Gaussians2D(
     *(np.asarray(leaf)[active] for leaf in state.gaussians)
   )
+  blend, gamma = job.config.fit.raster.blend, job.config.gamma
   return ellipses_panel(
     title,
     gaussians,
-    splat_colors(gaussians, config.fit.raster.blend, config.gamma, has_alpha),
+    splat_colors(gaussians, blend, gamma, job.maps[0].has_alpha),
   )
 
 
@@ -96,25 +111,18 @@ def splat_colors(
   return to_rgb(shown, has_alpha=has_alpha, gamma=gamma)
 
 
-def draw_frame(
-  state: FitState,
-  size: tuple[int, int],
-  config: CompressConfig,
-  *,
-  has_alpha: bool,
-) -> np.ndarray:
+def draw_frame(state: FitState, job: Job) -> np.ndarray:
   """A frame of a film: the picture, the ellipses, and how good it is.
 
   Args:
     state: Of the fit.
-    size: (height, width), px.
-    config: Of the fit.
-    has_alpha: The last channel is alpha.
+    job: What is fitted.
 
   Returns:
     (h, w, 3) uint8; the size is that of all frames of the fit.
   """
-  rgb = to_rgb(draw_state(state, size, config), has_alpha=has_alpha)
+  size, config = job.image.shape[:2], job.config
+  rgb = stored_rgb(draw_state(state, job), job)
   text = f"step {int(state.step)} of {config.fit.num_steps}"
   if np.isfinite(mse := float(state.mse)):
     text += f"    {-10 * np.log10(max(mse, 1e-12)):.2f} dB"
@@ -122,7 +130,7 @@ def draw_frame(
   width = round(_SIDE_PX * size[1] / max(size))
   panels = [
     picture_panel("picture", rgb),
-    state_panel("splats, 1 sigma", state, config, has_alpha=has_alpha),
+    state_panel("splats, 1 sigma", state, job),
   ]
   window = (0, 0, size[1], size[0])
   width = 2 * max(width, 1)
@@ -134,18 +142,14 @@ def draw_frame(
 class Film:
   """Frames of a fit while it runs."""
 
-  def __init__(
-    self, config: CompressConfig, size: tuple[int, int], *, has_alpha: bool
-  ):
+  def __init__(self, job: Job):
     """Begins without frames.
 
     Args:
-      config: Of the fit.
-      size: (height, width), px.
-      has_alpha: The last channel is alpha.
+      job: What is fitted.
     """
-    self._config, self._size, self._has_alpha = config, size, has_alpha
-    self._every = -(-config.fit.num_steps // _MOST_FRAMES)
+    self._job = job
+    self._every = -(-job.config.fit.num_steps // _MOST_FRAMES)
     self._last_step = 0
     self._frames = []
 
@@ -155,12 +159,10 @@ class Film:
     if step < self._last_step:
       # A search for a target begins another fit: the film is of the last one.
       self._frames, self._last_step = [], 0
-    last = step >= self._config.fit.num_steps
+    last = step >= self._job.config.fit.num_steps
     if not self._frames or step - self._last_step >= self._every or last:
       self._last_step = step
-      self._frames.append(
-        draw_frame(state, self._size, self._config, has_alpha=self._has_alpha)
-      )
+      self._frames.append(draw_frame(state, self._job))
 
   def write(self, path: str | os.PathLike) -> None:
     """Writes the film; see `write_film`."""

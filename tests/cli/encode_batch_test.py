@@ -152,7 +152,8 @@ def test_channels_and_depth(capsys, tmp_path):
   write_image(source / "a.png", picture(2), bit_depth=16, has_alpha=True)
   run(capsys, source, out, *FEW)
   header, _ = jaxgs.decode((out / "a.jgs").read_bytes())
-  assert (header.channels, header.bit_depth, header.has_alpha) == (2, 16, True)
+  (one,) = header.pictures
+  assert (one.channels, one.bit_depth, one.has_alpha) == (2, 16, True)
 
 
 def test_files_of_one_name():

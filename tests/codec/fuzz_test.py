@@ -29,7 +29,20 @@ def small_files(make_splats):
     {"num_gaussians": 300, "channels": 1},
     {"num_gaussians": 80, "adaptive": True},
   ]
-  return [codec.encode(*make_splats(**o)) for o in options]
+  files = [codec.encode(*make_splats(**o)) for o in options]
+  header, symbols = make_splats(40, channels=5)
+  leaf = codec.Map(name="leaf", channels=4, alpha="premultiplied")
+  glow = codec.Map(
+    name="glow",
+    channels=1,
+    sample="half",
+    bit_depth=16,
+    curve="log",
+    curve_scale=-200,
+    curve_peak=90,
+  )
+  header = dataclasses.replace(header, maps=(leaf, glow), icc=b"colours" * 9)
+  return [*files, codec.encode(header, symbols)]
 
 
 def mutate(rng, data):

@@ -60,6 +60,58 @@ def cases():
   header = replace(header, color_transform="ycocg", top_k=10)
   yield "adaptive_rgb", header, symbols
 
+  maps = (
+    codec.Map(name="albedo", channels=3, color_transform="ycocg"),
+    codec.Map(name="height", channels=1, bit_depth=16),
+    codec.Map(name="normal gl", channels=3, is_normal=True),
+    codec.Map(name="leaf-Ä", channels=4, alpha="straight"),
+    codec.Map(
+      name="glow",
+      channels=3,
+      sample="float",
+      bit_depth=32,
+      curve="log",
+      curve_scale=-300,
+      curve_peak=361,
+      color_transform="ycocg",
+    ),
+  )
+  header, symbols = make_splats(
+    120, seed=8, height=48, width=64, channels=14, adaptive=True
+  )
+  yield "stack", replace(header, maps=maps, top_k=10), symbols
+
+  linear = codec.Map(
+    channels=3,
+    sample="half",
+    bit_depth=16,
+    curve="pu",
+    curve_scale=200,
+    curve_peak=340,
+    color_transform="ycocg",
+  )
+  header, symbols = make_splats(150, seed=9, height=60, width=50)
+  yield "linear_rgb", replace(header, maps=(linear,), gamma=900), symbols
+
+  leaf = codec.Map(
+    channels=4, bit_depth=16, alpha="premultiplied", color_transform="ycocg"
+  )
+  header, symbols = make_splats(150, seed=10, height=40, width=50, channels=4)
+  icc = bytes(range(256)) * 3  # No profile, but decoders do not look into it.
+  header = replace(header, maps=(leaf,), icc=icc)
+  yield "premultiplied_rgba", header, symbols
+
+
+def _as_json(header: codec.Header) -> str:
+  """The fields of a header, the newer ones only where they are used."""
+  fields = dataclasses.asdict(header)
+  icc = fields.pop("icc")
+  if icc:
+    fields["icc"] = icc.hex()
+  if not fields["maps"]:
+    del fields["maps"]
+  return json.dumps(fields)
+
 
 def main():
   """Writes what is missing."""
@@ -75,7 +127,7 @@ def main():
       key: np.asarray(value)[rank].astype(np.int32)
       for key, value in symbols._asdict().items()
     }
-    text = json.dumps(dataclasses.asdict(header))
+    text = _as_json(header)
     np.savez_compressed(path.with_suffix(".npz"), header=text, **fields)
     path.write_bytes(codec.encode(header, symbols))
     sys.stdout.write(f"{path.name}: {path.stat().st_size} bytes\n")

@@ -1,0 +1,97 @@
+"""How close two pictures are, by the metrics that are asked for."""
+
+import numpy as np
+
+from jaxgs.cli.parsing import METRICS
+from jaxgs.cli.report import CliError, note
+from jaxgs.codec import Map
+from jaxgs.transfer import premultiply
+
+# What a metric tells: the names among the facts, and the words for people.
+_SHOWN = {
+  "psnr_db": "PSNR {:.2f} dB",
+  "log_psnr_db": "log-PSNR {:.2f} dB",
+  "pu_psnr_db": "PU-PSNR {:.2f} dB",
+  "ssim": "SSIM {:.4f}",
+  "ms_ssim": "MS-SSIM {:.4f}",
+  "flip": "FLIP {:.4f}",
+  "lpips": "LPIPS {:.4f}",
+}
+
+# What they tell of linear light, where the range of the values is open. The
+# other metrics take values from 0 to 1.
+_OF_LIGHT = {"psnr": ("log_psnr_db", "pu_psnr_db"), "flip": ("flip",)}
+
+
+def measure(args, reference: np.ndarray, pixels: np.ndarray, one: Map) -> dict:
+  """The scores by name.
+
+  Args:
+    args: `metrics`, and the options of FLIP and LPIPS.
+    reference: (H, W, C) float32 as read.
+    pixels: To be judged, as `reference`.
+    one: What their channels are.
+
+  Returns:
+    Of all metrics those that can be had, with a note on the others.
+
+  Raises:
+    CliError: A metric that is asked for by name cannot be had.
+  """
+  from jaxgs.compilation_cache import use_compilation_cache
+
+  use_compilation_cache()
+  wants_all = args.metrics == ("all",)
+  is_light = one.curve != "none"
+  found = {}
+  for name in METRICS if wants_all else args.metrics:
+    if is_light and name not in _OF_LIGHT and name != "lpips":
+      continue
+    try:
+      found |= _score(args, name, reference, pixels, one)
+    # Channels, sizes, weights or packages that a metric cannot do with.
+    except (ValueError, OSError, ImportError) as error:
+      if not wants_all:
+        raise CliError(f"{name}: {error}") from error
+      note("eval", f"{name} is left out: {error}")
+  return found
+
+
+def scores_text(scores: dict) -> str:
+  """Scores in words."""
+  return ", ".join(
+    words.format(scores[name])
+    for name, words in _SHOWN.items()
+    if name in scores
+  )
+
+
+def _score(args, name: str, reference, pixels, one: Map) -> dict:
+  import jax.numpy as jnp
+
+  from jaxgs import metrics
+
+  if name == "lpips":
+    if one.curve != "none":
+      raise ValueError("takes values from 0 to 1, not linear light")
+    weights = metrics.load_lpips_weights(network=args.lpips_network)
+    a, b = jnp.asarray(reference), jnp.asarray(pixels)
+    return {name: float(metrics.lpips(a, b, weights=weights))}
+  if name == "flip":
+    options = {"pixels_per_degree": args.pixels_per_degree}
+    flip = metrics.flip if one.curve == "none" else metrics.hdr_flip
+    a, b = jnp.asarray(reference), jnp.asarray(pixels)
+    return {name: float(flip(a, b, **options))}
+  # Here colours count by their alpha.
+  if one.has_alpha:
+    reference, pixels = premultiply(reference), premultiply(pixels)
+  if one.curve == "none":
+    a, b = jnp.asarray(reference), jnp.asarray(pixels)
+    fact = "psnr_db" if name == "psnr" else name
+    return {fact: float(getattr(metrics, name)(a, b))}
+  colors = slice(one.num_colors)
+  a, b = jnp.asarray(pixels[..., colors]), jnp.asarray(reference[..., colors])
+  return {
+    "log_psnr_db": float(metrics.log_psnr(a, b)),
+    "pu_psnr_db": float(metrics.pu_psnr(a, b)),
+  }
