@@ -193,6 +193,7 @@ def fit_with_checkpoints(
       job.target,
       config,
       lattice=lattice,
+      quant=job.config.quant,
       transform=job.transform,
       state=state,
       until=until,

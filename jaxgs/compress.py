@@ -37,6 +37,7 @@ def fit_image(
   config: FitConfig,
   *,
   lattice: codec.Lattice | None = None,
+  quant: QuantConfig | None = None,
   transform: str = "none",
   importance: jax.Array | None = None,
   state: FitState | None = None,
@@ -51,6 +52,7 @@ def fit_image(
     config: Settings.
     lattice: Round from `config.quantize_step` on (or as long before the end,
       if an early stop brings that forward).
+    quant: See `fit_chunk`.
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
     state: Go on from here instead of from the start.
@@ -89,6 +91,7 @@ def fit_image(
       image,
       config,
       lattice=steps_on_device if quantized else None,
+      quant=quant,
       transform=transform,
       num_steps=min(chunk_end, *stops) - step,
     )
@@ -266,6 +269,7 @@ def compress(
     key,
     job.target,
     job.config.fit,
+    quant=job.config.quant,
     transform=job.transform,
     importance=importance,
     report=report,

@@ -27,6 +27,7 @@ from jaxgs.dequantize import (
   from_symbols,
   host_lattice,
   offset_share,
+  ycocg_to_rgb,
 )
 from jaxgs.types import Gaussians2D
 
@@ -241,9 +242,85 @@ def lattice_of(config: QuantConfig, channels: int, transform: str) -> Lattice:
   )
 
 
+def rounding_noise(
+  key: jax.Array,
+  gaussians: Gaussians2D,
+  config: QuantConfig,
+  coarseness: jax.Array,
+  *,
+  transform: str = "none",
+) -> Gaussians2D:
+  """Random shifts as large as those of rounding: within half a step.
+
+  Args:
+    key: PRNG key.
+    gaussians: N Gaussians.
+    config: Steps of an adaptive lattice.
+    coarseness: () float32, a factor on them; see `error_factor`.
+    transform: "ycocg" or "none", of the features.
+
+  Returns:
+    What to add to each parameter; no gradient.
+  """
+  gaussians = jax.lax.stop_gradient(gaussians)
+  scale = jnp.exp(gaussians.log_scale)
+  area = scale[:, 0] * scale[:, 1]
+  shrink = coarseness * area**-config.geometry_power
+  ratio = jnp.min(scale, axis=1) / jnp.max(scale, axis=1)
+  angle = config.angle_step * ratio / jnp.maximum(1.0 - ratio**2, 1e-3)
+  keys = jax.random.split(key, len(gaussians))
+  draws = Gaussians2D(
+    *(
+      jax.random.uniform(k, x.shape, minval=-0.5, maxval=0.5)
+      for k, x in zip(keys, gaussians, strict=True)
+    )
+  )
+  # Powers of two, of which the precision is the finest.
+  fineness = 2.0 ** (0.5 - config.position_precision)
+  along = draws.mean * scale * (fineness * shrink)[:, None]
+  cos, sin = jnp.cos(gaussians.angle), jnp.sin(gaussians.angle)
+  steps = [config.other_step] * gaussians.feature.shape[1]
+  if transform == "ycocg":
+    steps[:3] = [config.luma_step, config.chroma_step, config.chroma_step]
+  louder = jnp.exp(-config.feature_weight_power * gaussians.log_weight)
+  louder = coarseness * area**-config.feature_power * louder
+  louder = louder[:, None] * jnp.asarray([steps], jnp.float32)
+  feature = draws.feature * louder
+  if transform == "ycocg":
+    feature = ycocg_to_rgb(feature)
+  return Gaussians2D(
+    mean=jnp.stack(
+      [
+        cos * along[:, 0] - sin * along[:, 1],
+        sin * along[:, 0] + cos * along[:, 1],
+      ],
+      axis=-1,
+    ),
+    log_scale=draws.log_scale * config.scale_step * coarseness,
+    angle=draws.angle * jnp.minimum(angle * shrink, jnp.pi),
+    log_weight=draws.log_weight * config.weight_step * shrink,
+    feature=feature,
+  )
+
+
 # mse^0.3 (H W / N)^0.5 for which the steps of QuantConfig are best: that of
 # eight Kodak crops with a splat per 79 pixels.
 _TYPICAL_ERROR = 1.09
+
+
+def error_factor(mse: jax.Array, pixels_per_splat: jax.Array) -> jax.Array:
+  """The factor on all adaptive steps that suits a fit, see QuantConfig.
+
+  Args:
+    mse: () float32, what the fit leaves; inf, and 0 in a picture of one
+      colour, are no reason for absurd steps.
+    pixels_per_splat: H W / N.
+
+  Returns:
+    () float32 within 1 / 16 and 16; 1 where nothing is known.
+  """
+  factor = mse**0.3 * jnp.sqrt(pixels_per_splat) / _TYPICAL_ERROR
+  return jnp.where(jnp.isfinite(mse), jnp.clip(factor, 1 / 16, 16.0), 1.0)
 
 
 def measured_config(
@@ -271,9 +348,7 @@ def measured_config(
   """
   if config.bits is None:
     pixels = size[0] * size[1] / max(int(np.sum(active)), 1)
-    error = float(mse) ** 0.3 * math.sqrt(pixels) / _TYPICAL_ERROR
-    # inf before the first step; 0 in a picture of one colour.
-    error = min(max(error, 1 / 16), 16.0) if math.isfinite(error) else 1.0
+    error = float(error_factor(jnp.float32(mse), jnp.float32(pixels)))
     return dataclasses.replace(config, coarseness=config.coarseness * error)
   active = np.asarray(active)
   fields = jax.tree.map(

@@ -16,7 +16,7 @@ from jaxgs.config import CompressConfig
 from jaxgs.decompress import decompress
 
 # Where the search for N begins: Kodak at 0.5 bit per pixel.
-_BITS_PER_SPLAT = 41.0
+_BITS_PER_SPLAT = 39.5
 _DB_PER_DOUBLING = 2.9
 
 # Beyond 8 pixels per splat a lossless file is smaller.
@@ -84,7 +84,13 @@ def compress_to_size(
     job = Job.of(image, _with_gaussians(config, n), **image_options)
     fit = job.config.fit
     state = fit_image(
-      key, job.target, fit, until=fit.quantize_step, report=report
+      key,
+      job.target,
+      fit,
+      quant=job.config.quant,
+      transform=job.transform,
+      until=fit.quantize_step,
+      report=report,
     )
     coarseness, size = _solve_coarseness(job, state, num_bytes)
     low, high = _COARSENESS_RANGE
@@ -145,6 +151,7 @@ def _refine(job, state, key, coarseness, num_bytes, tolerance, report) -> bytes:
       job.target,
       job.config.fit,
       lattice=lattice,
+      quant=job.config.quant,
       transform=job.transform,
       state=state,
       report=report,

@@ -18,7 +18,7 @@ LAYERS = [
   {"binning"},
   {"rasterize", "losses", "quantize", "init", "optim", "rate", "availability"},
   {"state"},
-  {"growth"},
+  {"growth", "step"},
   {"fit"},
   {"compress", "decompress", "checkpoint"},
   {"rate_control", "fit_together"},
