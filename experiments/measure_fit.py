@@ -26,7 +26,7 @@ from jaxgs.quantize import device_lattice
 from jaxgs.rasterize import render
 
 _CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Settings: configs/kodak.py.", lock_config=True
+  "config", None, "Settings: configs/measure_fit.py.", lock_config=True
 )
 _DATA = flags.DEFINE_string("data_dir", None, "Folder of the PNG files.")
 _OUT = flags.DEFINE_string("out", None, "File for the JSON lines.")

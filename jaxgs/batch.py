@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.buckets import Buckets, Part
-from jaxgs.config import FitConfig
+from jaxgs.config import FitConfig, QuantConfig
 from jaxgs.dequantize import Transform
 from jaxgs.fit_together import Batch, Progress, fit_together, take
 from jaxgs.state import FitState
@@ -22,6 +22,7 @@ def fit_batch(
   *,
   num_gaussians: Sequence[int] | None = None,
   lattice: codec.Lattice | None = None,
+  quant: QuantConfig | None = None,
   transform: Transform = "none",
   devices: Sequence[jax.Device] | None = None,
   progress: Progress | None = None,
@@ -40,6 +41,7 @@ def fit_batch(
       the rows and columns that some pixel counts in. All count when None.
     num_gaussians: B numbers of Gaussians; `config.num_gaussians` when None.
     lattice: Round to it as `fit_image` does.
+    quant: See `fit_chunk`.
     transform: Colour transform of the quantiser.
     devices: Share the images of a program among these; when None, among all
       GPUs of this process if there are several, else on the default device.
@@ -85,6 +87,7 @@ def fit_batch(
       ),
       dataclasses.replace(config, num_gaussians=part.num_gaussians),
       lattice_at=None if lattice is None else lambda place, state: lattice,
+      quant=quant,
       transform=transform,
       devices=devices,
       progress=progress,

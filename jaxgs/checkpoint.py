@@ -194,6 +194,7 @@ def fit_with_checkpoints(
       job.target,
       config,
       lattice=lattice,
+      quant=job.config.quant,
       transform=job.transform,
       mask=job.mask,
       state=state,

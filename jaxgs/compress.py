@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.binning import default_max_pairs
-from jaxgs.config import CompressConfig, FitConfig
+from jaxgs.config import CompressConfig, FitConfig, QuantConfig
 from jaxgs.dequantize import Transform
 from jaxgs.fit import fit_chunk, resolve
 from jaxgs.job import Job
@@ -26,6 +26,7 @@ def fit_image(
   config: FitConfig,
   *,
   lattice: codec.Lattice | None = None,
+  quant: QuantConfig | None = None,
   transform: Transform = "none",
   importance: jax.Array | None = None,
   mask: jax.Array | None = None,
@@ -41,6 +42,7 @@ def fit_image(
     config: Settings.
     lattice: Round from `config.quantize_step` on (or as long before the end,
       if an early stop brings that forward).
+    quant: See `fit_chunk`.
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
     mask: (H, W) in (0, 1], how much a pixel counts: in the loss, and for where
@@ -83,6 +85,7 @@ def fit_image(
       image,
       config,
       lattice=steps_on_device if quantized else None,
+      quant=quant,
       transform=transform,
       mask=mask,
       num_steps=min(chunk_end, *stops) - step,
@@ -192,6 +195,7 @@ def compress_job(
     key,
     job.target,
     job.config.fit,
+    quant=job.config.quant,
     transform=job.transform,
     importance=importance,
     mask=job.mask,

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 
 from jaxgs import optim
 from jaxgs.backends import resolve_backend
-from jaxgs.config import FitConfig
+from jaxgs.config import FitConfig, QuantConfig
 from jaxgs.dequantize import Transform
 from jaxgs.growth import grow_or_relocate
-from jaxgs.losses import image_loss_and_mse
-from jaxgs.quantize import DeviceLattice, canonicalize, quantize
-from jaxgs.state import FitState, Share, draw, init_fit, share_of
+from jaxgs.quantize import DeviceLattice, quantize
+from jaxgs.state import FitState, init_fit, share_of
+from jaxgs.step import fit_step, thrift_of
 from jaxgs.types import Gaussians2D
 
 
@@ -38,155 +38,7 @@ class FitResult(NamedTuple):
   dropped: jax.Array
 
 
-# When the fields settle on the lattice, splat by splat, as shares of the
-# quantised steps (first and last), and the factor on their learning rates until
-# they do. All at once, with straight-through gradients, costs 0.5 to 0.75 dB
-# more at the same lattice: what is still free makes up for what is not. (Eight
-# Kodak crops, N = 1250, 2000 steps, 41 bits per splat: whole fields at a time
-# but for the colours, -0.06 dB; all fields spread over most of the time, -0.11;
-# without the factors, 0.)
-_SETTLES = Gaussians2D(
-  mean=(0.4, 0.6),
-  log_scale=(0.0, 0.2),
-  angle=(0.2, 0.4),
-  log_weight=(0.6, 0.75),
-  feature=(0.7, 1.0),
-)
-_BOOST = Gaussians2D(
-  mean=1.0, log_scale=1.0, angle=1.0, log_weight=2.0, feature=2.0
-)
-
-
-def _settled(progress: jax.Array, num_gaussians: int) -> Gaussians2D:
-  """Which parameters are on the lattice: a bool (N,) or (N, 1) per field.
-
-  Args:
-    progress: () float32, share of the quantised steps done.
-    num_gaussians: N.
-  """
-  # The order of the splats: the golden ratio spreads it evenly over any range
-  # of indices, so over old and young splats alike.
-  index = jnp.arange(num_gaussians, dtype=jnp.float32)
-  rank = jnp.mod(index * 0.6180339887, 1.0)
-  masks = Gaussians2D(
-    *(rank < (progress - first) / (last - first) for first, last in _SETTLES)
-  )
-  return masks._replace(
-    mean=masks.mean[:, None],
-    log_scale=masks.log_scale[:, None],
-    feature=masks.feature[:, None],
-  )
-
-
-def _bounded(
-  gaussians: Gaussians2D, share: Share, config: FitConfig
-) -> Gaussians2D:
-  """Parameters within the bounds of the config, centres on the image."""
-  corner = jnp.array([[share.width, share.height]], jnp.float32)
-  log_weight = gaussians.log_weight
-  if not config.use_weight:
-    log_weight = jnp.zeros_like(log_weight)
-  return Gaussians2D(
-    mean=jnp.clip(gaussians.mean, 0.0, corner),
-    log_scale=jnp.clip(gaussians.log_scale, *config.log_scale_range),
-    angle=gaussians.angle,
-    log_weight=jnp.clip(log_weight, *config.log_weight_range),
-    feature=jnp.clip(gaussians.feature, *config.feature_range),
-  )
-
-
-def fit_step(
-  state: FitState,
-  image: jax.Array,
-  config: FitConfig,
-  *,
-  rates: Gaussians2D,
-  lattice: DeviceLattice | None = None,
-  transform: Transform = "none",
-  mask: jax.Array | None = None,
-  share: Share | None = None,
-  settling: jax.Array | None = None,
-) -> FitState:
-  """One step: draw, compare, differentiate, update.
-
-  Args:
-    state: Of the fit.
-    image: (H, W, C) float32.
-    config: Settings.
-    rates: Learning rates, see `optim.rates_of`.
-    lattice: Round, field after field, to this lattice.
-    transform: Colour transform of the quantiser.
-    mask: (H, W), 0 where the image is padding.
-    share: Of the image; all of it and of the capacity when None.
-    settling: () bool, whether the lattice is in force; always when None.
-
-  Returns:
-    The next state.
-  """
-  size = image.shape[:2]
-  share = share or share_of(config, size, mask)
-  factor = optim.schedule(state.step, state.decay_step, config)
-  settled = None
-  if lattice is not None:
-    settling = jnp.bool(True) if settling is None else settling
-    late = optim.schedule(state.step, state.decay_step, config, quantized=True)
-    factor = jnp.where(settling, late, factor)
-    progress = optim.quantized_progress(state.step, state.decay_step, config)
-    settled = _settled(progress, state.active.shape[0])
-    settled = jax.tree.map(lambda mask: mask & settling, settled)
-    # What has settled stays: rounding it again gives the same symbols.
-    rates = jax.tree.map(
-      lambda rate, boost, mask: jnp.where(
-        mask, 0.0, rate * jnp.where(settling, boost, 1.0)
-      ),
-      rates,
-      _BOOST,
-      settled,
-    )
-  rates = jax.tree.map(lambda rate: rate * factor, rates)
-
-  def loss_of(gaussians):
-    if lattice is not None:
-      free = canonicalize(gaussians)
-      rounded = quantize(
-        free,
-        lattice,
-        height=share.height,
-        width=share.width,
-        transform=transform,
-      )
-      gaussians = jax.tree.map(jnp.where, settled, rounded, free)
-    out = draw(gaussians, state.active, size, config)
-    loss, mse = image_loss_and_mse(
-      out.image,
-      image,
-      l1=config.l1,
-      l2=config.l2,
-      ssim=config.ssim,
-      channel_weights=config.channel_weights,
-      mask=mask,
-      backend=config.raster.backend,
-    )
-    return loss, (mse, out.dropped)
-
-  gradient, (mse, dropped) = jax.grad(loss_of, has_aux=True)(state.gaussians)
-  gaussians, moments = optim.update(
-    state.gaussians,
-    gradient,
-    state.moments,
-    rates,
-    scale_parameter=config.scale_parameter,
-  )
-  return state._replace(
-    gaussians=_bounded(gaussians, share, config),
-    moments=moments,
-    step=state.step + 1,
-    mse=mse,
-    dropped=jnp.maximum(state.dropped, dropped),
-  )
-
-
-_STATIC = ("config", "transform", "num_steps")
+_STATIC = ("config", "quant", "transform", "num_steps")
 
 
 @functools.partial(jax.jit, static_argnames=_STATIC)
@@ -197,6 +49,7 @@ def fit_chunk(
   *,
   rates: Gaussians2D | None = None,
   lattice: DeviceLattice | None = None,
+  quant: QuantConfig | None = None,
   transform: Transform = "none",
   mask: jax.Array | None = None,
   num_gaussians: jax.Array | None = None,
@@ -212,6 +65,8 @@ def fit_chunk(
     config: Settings; its backend is resolved when traced.
     rates: Learning rates; those of the config when None.
     lattice: Round, field after field, to this lattice.
+    quant: What the fit is to be rounded with, now or later: bits have a price
+      and parameters shake, as the config says. A fit for itself when None.
     transform: Colour transform of the quantiser.
     mask: (H, W), 0 where the image is padding.
     num_gaussians: () int32, see `init_fit`.
@@ -228,6 +83,9 @@ def fit_chunk(
   share = share_of(config, image.shape[:2], mask, num_gaussians)
   if rates is None:
     rates = optim.rates_of(config, share.spacing_px)
+  thrift = None
+  if quant is not None and quant.adaptive and quant.bits is None:
+    thrift = thrift_of(state, config, quant, share, transform)
 
   def step(carry, _):
     carry = fit_step(
@@ -240,6 +98,8 @@ def fit_chunk(
       mask=mask,
       share=share,
       settling=settling,
+      quant=quant,
+      thrift=thrift,
     )
     return carry, None
 
@@ -273,7 +133,7 @@ def default_rates(config: FitConfig, size: tuple[int, int]) -> Gaussians2D:
   return optim.rates_of(config, share_of(config, size).spacing_px)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "transform"))
+@functools.partial(jax.jit, static_argnames=("config", "quant", "transform"))
 def fit(
   key: jax.Array,
   image: jax.Array,
@@ -281,6 +141,7 @@ def fit(
   *,
   rates: Gaussians2D | None = None,
   lattice: DeviceLattice | None = None,
+  quant: QuantConfig | None = None,
   transform: Transform = "none",
   importance: jax.Array | None = None,
   mask: jax.Array | None = None,
@@ -295,6 +156,7 @@ def fit(
     rates: Learning rates (leaves: a sweep can map over them); those of the
       config when None.
     lattice: Quantise from `config.quantize_step` on, and at the end.
+    quant: See `fit_chunk`.
     transform: Colour transform of the quantiser.
     importance: (H, W), a density for the first Gaussians.
     mask: (H, W), how much a pixel counts, 0 to 1; 0 where the image is
@@ -325,6 +187,7 @@ def fit(
     rates=rates,
     mask=mask,
     num_gaussians=num_gaussians,
+    quant=quant,
     transform=transform,
   )
   free = config.num_steps if lattice is None else config.quantize_step

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgs import codec
 from jaxgs.compress import with_more_pairs
-from jaxgs.config import FitConfig
+from jaxgs.config import FitConfig, QuantConfig
 from jaxgs.dequantize import DeviceLattice, Transform, host_lattice
 from jaxgs.fit import fit_chunk, resolve
 from jaxgs.state import FitState, all_active, init_fit, share_of
@@ -50,6 +50,7 @@ def fit_together(
   config: FitConfig,
   *,
   lattice_at: LatticeAt | None,
+  quant: QuantConfig | None,
   transform: Transform,
   devices: Sequence[jax.Device] | None,
   progress: Progress | None,
@@ -62,6 +63,7 @@ def fit_together(
     config: `num_gaussians` is the capacity.
     lattice_at: Called once for each image that begins to settle, with its
       place and its state; None: no rounding.
+    quant: See `fit_chunk`.
     transform: Colour transform of the quantiser.
     devices: Of the mesh; None: no mesh.
     progress: See `fit_batch`.
@@ -97,6 +99,7 @@ def fit_together(
       batch,
       on_device,
       config=config,
+      quant=quant,
       transform=transform,
       num_steps=turn.num_steps,
       mesh=placement.mesh,
@@ -163,7 +166,7 @@ def _next_turn(states: FitState, config: FitConfig, quantizes: bool) -> _Turn:
 
 
 @functools.partial(
-  jax.jit, static_argnames=("config", "transform", "num_steps", "mesh")
+  jax.jit, static_argnames=("config", "quant", "transform", "num_steps", "mesh")
 )
 def _advance(
   states: FitState,
@@ -174,6 +177,7 @@ def _advance(
   lattices: DeviceLattice | None,
   *,
   config: FitConfig,
+  quant: QuantConfig | None,
   transform: Transform,
   num_steps: int,
   mesh: Mesh | None,
@@ -186,6 +190,7 @@ def _advance(
       batch.images,
       config,
       lattice=lattice,
+      quant=quant,
       transform=transform,
       mask=batch.masks,
       num_gaussians=batch.num_gaussians,

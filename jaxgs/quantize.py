@@ -29,6 +29,7 @@ from jaxgs.dequantize import (
   host_lattice,
   offset_share,
   triples_of,
+  ycocg_to_rgb,
 )
 from jaxgs.types import Gaussians2D
 
@@ -205,6 +206,26 @@ def quantize(
   )
 
 
+def _feature_steps(
+  config: QuantConfig,
+  channels: int,
+  transform: Transform,
+  weights: tuple[float, ...],
+) -> list[float]:
+  """Steps of the features, coarseness aside; see `lattice_of`."""
+  steps = [config.other_step] * channels
+  for first in triples_of(transform):
+    chroma = config.chroma_step
+    steps[first : first + 3] = [config.luma_step, chroma, chroma]
+  if not weights:
+    return steps
+  mean = sum(weights) / len(weights)
+  return [
+    step * math.sqrt(mean / weight)
+    for step, weight in zip(steps, weights, strict=True)
+  ]
+
+
 def lattice_of(
   config: QuantConfig,
   channels: int,
@@ -227,16 +248,7 @@ def lattice_of(
     A Lattice; steps are clipped to what a file can hold.
   """
   coarse = config.coarseness
-  steps = [config.other_step] * channels
-  for first in triples_of(transform):
-    chroma = config.chroma_step
-    steps[first : first + 3] = [config.luma_step, chroma, chroma]
-  if weights:
-    mean = sum(weights) / len(weights)
-    steps = [
-      step * math.sqrt(mean / weight)
-      for step, weight in zip(steps, weights, strict=True)
-    ]
+  steps = _feature_steps(config, channels, transform, weights)
 
   def units(step, most):
     return int(np.clip(round(step * coarse / STEP_UNIT), 1, most))
@@ -266,9 +278,85 @@ def lattice_of(
   )
 
 
+def rounding_noise(
+  key: jax.Array,
+  gaussians: Gaussians2D,
+  config: QuantConfig,
+  coarseness: jax.Array,
+  *,
+  transform: Transform = "none",
+  weights: tuple[float, ...] = (),
+) -> Gaussians2D:
+  """Random shifts as large as those of rounding: within half a step.
+
+  Args:
+    key: PRNG key.
+    gaussians: N Gaussians.
+    config: Steps of an adaptive lattice.
+    coarseness: () float32, a factor on them; see `error_factor`.
+    transform: Of the features, see `dequantize.Transform`.
+    weights: As in `lattice_of`.
+
+  Returns:
+    What to add to each parameter; no gradient.
+  """
+  gaussians = jax.lax.stop_gradient(gaussians)
+  scale = jnp.exp(gaussians.log_scale)
+  area = scale[:, 0] * scale[:, 1]
+  shrink = coarseness * area**-config.geometry_power
+  ratio = jnp.min(scale, axis=1) / jnp.max(scale, axis=1)
+  angle = config.angle_step * ratio / jnp.maximum(1.0 - ratio**2, 1e-3)
+  keys = jax.random.split(key, len(gaussians))
+  draws = Gaussians2D(
+    *(
+      jax.random.uniform(k, x.shape, minval=-0.5, maxval=0.5)
+      for k, x in zip(keys, gaussians, strict=True)
+    )
+  )
+  # Powers of two, of which the precision is the finest.
+  fineness = 2.0 ** (0.5 - config.position_precision)
+  along = draws.mean * scale * (fineness * shrink)[:, None]
+  cos, sin = jnp.cos(gaussians.angle), jnp.sin(gaussians.angle)
+  steps = _feature_steps(config, gaussians.feature.shape[1], transform, weights)
+  louder = jnp.exp(-config.feature_weight_power * gaussians.log_weight)
+  louder = coarseness * area**-config.feature_power * louder
+  louder = louder[:, None] * jnp.asarray([steps], jnp.float32)
+  feature = draws.feature * louder
+  for first in triples_of(transform):
+    feature = ycocg_to_rgb(feature, first)
+  return Gaussians2D(
+    mean=jnp.stack(
+      [
+        cos * along[:, 0] - sin * along[:, 1],
+        sin * along[:, 0] + cos * along[:, 1],
+      ],
+      axis=-1,
+    ),
+    log_scale=draws.log_scale * config.scale_step * coarseness,
+    angle=draws.angle * jnp.minimum(angle * shrink, jnp.pi),
+    log_weight=draws.log_weight * config.weight_step * shrink,
+    feature=feature,
+  )
+
+
 # mse^0.3 (H W / N)^0.5 for which the steps of QuantConfig are best: that of
 # eight Kodak crops with a splat per 79 pixels.
 _TYPICAL_ERROR = 1.09
+
+
+def error_factor(mse: jax.Array, pixels_per_splat: jax.Array) -> jax.Array:
+  """The factor on all adaptive steps that suits a fit, see QuantConfig.
+
+  Args:
+    mse: () float32, what the fit leaves; inf, and 0 in a picture of one
+      colour, are no reason for absurd steps.
+    pixels_per_splat: H W / N.
+
+  Returns:
+    () float32 within 1 / 16 and 16; 1 where nothing is known.
+  """
+  factor = mse**0.3 * jnp.sqrt(pixels_per_splat) / _TYPICAL_ERROR
+  return jnp.where(jnp.isfinite(mse), jnp.clip(factor, 1 / 16, 16.0), 1.0)
 
 
 def measured_config(
@@ -296,9 +384,7 @@ def measured_config(
   """
   if config.bits is None:
     pixels = size[0] * size[1] / max(int(np.sum(active)), 1)
-    error = float(mse) ** 0.3 * math.sqrt(pixels) / _TYPICAL_ERROR
-    # inf before the first step; 0 in a picture of one colour.
-    error = min(max(error, 1 / 16), 16.0) if math.isfinite(error) else 1.0
+    error = float(error_factor(jnp.float32(mse), jnp.float32(pixels)))
     return dataclasses.replace(config, coarseness=config.coarseness * error)
   active = np.asarray(active)
   fields = jax.tree.map(

@@ -13,7 +13,7 @@ from jaxgs.decompress import draw_maps
 from jaxgs.job import Job
 
 # Where the search for N begins: Kodak at 0.5 bit per pixel.
-_BITS_PER_SPLAT = 41.0
+_BITS_PER_SPLAT = 39.5
 _DB_PER_DOUBLING = 2.9
 
 # Beyond 8 pixels per splat a lossless file is smaller.
@@ -108,6 +108,8 @@ def job_to_size(
       key,
       job.target,
       fit,
+      quant=job.config.quant,
+      transform=job.transform,
       mask=job.mask,
       until=fit.quantize_step,
       report=report,
@@ -171,6 +173,7 @@ def _refine(job, state, key, coarseness, num_bytes, tolerance, report) -> bytes:
       job.target,
       job.config.fit,
       lattice=lattice,
+      quant=job.config.quant,
       transform=job.transform,
       mask=job.mask,
       state=state,

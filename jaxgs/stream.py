@@ -200,6 +200,7 @@ def _fit(part: Part, key, devices, progress):
     ),
     dataclasses.replace(jobs[0].config.fit, num_gaussians=part.num_gaussians),
     lattice_at=lattice_at,
+    quant=jobs[0].config.quant,
     transform=jobs[0].transform,
     devices=devices,
     progress=progress,

@@ -170,7 +170,12 @@ def test_sizes_and_numbers_of_gaussians_differ():
     for out, image in zip(padded, images, strict=True):
       out[: image.shape[0], : image.shape[1]] = image
     batch = Batch(padded, masks, np.int32(counts))
-    options = {"transform": "none", "devices": None, "progress": None}
+    options = {
+      "quant": None,
+      "transform": "none",
+      "devices": None,
+      "progress": None,
+    }
     results.append(
       fit_together(keys(3), batch, config, lattice_at=None, **options)
     )

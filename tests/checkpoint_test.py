@@ -187,9 +187,12 @@ class Killed(Exception):
   pass
 
 
-def _fake_chunk(state, image, config, *, lattice, transform, mask, num_steps):
+def _fake_chunk(
+  state, image, config, *, lattice, quant, transform, mask, num_steps
+):
   """In place of `fit_chunk`: the result shows steps, order and lattice."""
   assert transform == "ycocg"
+  assert quant is not None
   assert mask is None
   step = state.step + num_steps
   change = jnp.sin(step.astype(jnp.float32))
@@ -289,14 +292,15 @@ def test_stages_are_one_fit(tmp_path, monkeypatch, quant, early):
   end = _fit(job, tmp_path / "a.npz")
   key, config = jax.random.key(0), job.config.fit
   state, lattice = _start(job)
+  options = {"quant": quant, "transform": "ycocg"}
   if lattice is None:
     until = config.quantize_step
     state = fit_image(
-      key, job.target, config, state=state, until=until, transform="ycocg"
+      key, job.target, config, state=state, until=until, **options
     )
     lattice = job.lattice(state)
   state = fit_image(
-    key, job.target, config, state=state, lattice=lattice, transform="ycocg"
+    key, job.target, config, state=state, lattice=lattice, **options
   )
   assert _bits(end.state) == _bits(state)
   assert end.lattice == lattice

@@ -34,7 +34,7 @@ LAYERS = [
   {"binning"},
   {"rasterize", "losses", "quantize", "init", "optim", "rate", "availability"},
   {"state"},
-  {"growth"},
+  {"growth", "step"},
   {"fit"},
   {
     "painters",
