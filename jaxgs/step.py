@@ -9,12 +9,12 @@ from jaxgs import optim
 from jaxgs.config import FitConfig, QuantConfig
 from jaxgs.dequantize import Transform
 from jaxgs.losses import image_loss_and_mse
+from jaxgs.noise import rounding_noise
 from jaxgs.quantize import (
   DeviceLattice,
   canonicalize,
   error_factor,
   quantize,
-  rounding_noise,
 )
 from jaxgs.rate import Expected, estimated_bits, expect
 from jaxgs.state import FitState, Share, draw, share_of

@@ -15,7 +15,6 @@ from jaxgs.quantize import (
   measured_config,
   quantize,
   rgb_to_ycocg,
-  rounding_noise,
   to_symbols,
 )
 from jaxgs.types import Gaussians2D
@@ -261,37 +260,3 @@ def test_coarser_steps_make_smaller_files():
     )
     sizes.append(len(codec.encode(header, jax.tree.map(np.asarray, symbols))))
   assert sizes[0] > 1.1 * sizes[1] > 1.2 * sizes[2]
-
-
-def test_noise_is_as_large_as_rounding():
-  count = 4000
-  gaussians = jax.tree.map(
-    jnp.asarray, random_gaussians(3, n=count, spread=-1.0)
-  )
-  config = QuantConfig(coarseness=0.5)
-  steps = device_lattice(lattice_of(config, 3, "ycocg"))
-  options = {"height": 33, "width": 41, "transform": "ycocg"}
-  rounded = quantize(gaussians, steps, **options)
-  noise = rounding_noise(
-    jax.random.key(0),
-    gaussians,
-    config,
-    jnp.float32(config.coarseness),
-    transform="ycocg",
-  )
-  whole = canonicalize(gaussians)
-  for name in ("mean", "log_scale", "log_weight", "feature"):
-    error = getattr(rounded, name) - getattr(whole, name)
-    want, got = (
-      float(jnp.sqrt(jnp.mean(jnp.square(x))))
-      for x in (error, getattr(noise, name))
-    )
-    # Of the centres and angles, steps are powers of two and whole numbers.
-    assert 0.7 < got / want < 1.4, name
-  turn = jnp.mod(rounded.angle - whole.angle + 0.5 * jnp.pi, jnp.pi)
-  want, got = (
-    float(jnp.median(jnp.abs(x))) for x in (turn - 0.5 * jnp.pi, noise.angle)
-  )
-  assert 0.6 < got / want < 1.6
-  still = rounding_noise(jax.random.key(0), gaussians, config, jnp.float32(0.0))
-  assert not any(leaf.any() for leaf in still)
