@@ -14,7 +14,7 @@ from ml_collections import config_flags
 from experiments import command, rd_measure
 
 _CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Settings: configs/rate_distortion.py.", lock_config=True
+  "config", None, "Settings: configs/kodak.py.", lock_config=True
 )
 _DATA = flags.DEFINE_string("data_dir", None, "Folder of the images.")
 _WORKDIR = flags.DEFINE_string(

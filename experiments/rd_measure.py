@@ -88,7 +88,7 @@ def run(
   """Measures what is missing, and writes what is known.
 
   Args:
-    settings: As in `configs/rate_distortion.py`, plain nested dicts.
+    settings: As in `configs/kodak.py`, plain nested dicts.
     folder: Of the images.
     workdir: Made if it does not exist. Gets rows.jsonl, tables.md, rd.png and
       rd.svg.

@@ -174,6 +174,11 @@ def _relocate(
   slots = jnp.where(order < wanted, slots, config.num_gaussians)
   nothing = jax.tree.map(jnp.zeros_like, fresh)
   moments = state.moments._replace(mu=_put(state.moments.mu, slots, nothing))
+  pixels = jnp.float32(share.height) * jnp.float32(share.width)
+  typical = jnp.nanmedian(jnp.where(state.active, cost, jnp.nan))
   return state._replace(
-    gaussians=_put(state.gaussians, slots, fresh), moments=moments, key=key
+    gaussians=_put(state.gaussians, slots, fresh),
+    moments=moments,
+    key=key,
+    splat_value=typical / (pixels * image.shape[2]),
   )

@@ -76,6 +76,7 @@ def map_of(
   sample: str = "integer",
   curve: str | None = None,
   alpha: str | None = None,
+  is_vector: bool = False,
   is_normal: bool = False,
 ) -> tuple[np.ndarray, codec.Map]:
   """A picture as a file will store it, and what the file says about it.
@@ -90,7 +91,8 @@ def map_of(
     curve: "none", "log" or "pu"; when None, "none" for integers and "log" for
       the others.
     alpha: "straight" or "premultiplied"; DEFAULT_ALPHA when None.
-    is_normal: It is a normal map.
+    is_vector: Its channels are components of vectors, no colours.
+    is_normal: They are normals, which get length 1 when decoded.
 
   Returns:
     (H, W, C) float32 in [0, 1]; the map.
@@ -107,8 +109,8 @@ def map_of(
   if has_alpha is None:
     has_alpha = channels in (2, 4)
   num_colors = channels - has_alpha
-  # Components of a normal do not vary together.
-  is_color = num_colors in (3, 4) and not is_normal
+  # Components of a vector do not vary together.
+  is_color = num_colors in (3, 4) and not (is_vector or is_normal)
   one = codec.Map(
     channels=channels,
     name=name,

@@ -30,6 +30,8 @@ class FitState(NamedTuple):
     mse: () float32 of the last step, before its update.
     dropped: () int32, the most pairs that any step of the last chunk had no
       room for; not 0 means that the chunk must be repeated with more.
+    splat_value: () float32, how much the mean squared error would rise, about,
+      without the median splat; of the last relocation, inf before it.
     past_mse: (chunks in `stop_steps` + 1,) float32, `mse` after the last
       chunks of `compress.fit_image`, oldest first, inf before the first.
   """
@@ -42,6 +44,7 @@ class FitState(NamedTuple):
   decay_step: jax.Array
   mse: jax.Array
   dropped: jax.Array
+  splat_value: jax.Array
   past_mse: jax.Array
 
 
@@ -175,6 +178,7 @@ def init_fit(
     decay_step=jnp.int32(config.decay_step),
     mse=jnp.float32(jnp.inf),
     dropped=jnp.int32(0),
+    splat_value=jnp.float32(jnp.inf),
     past_mse=jnp.full(
       -(-config.stop_steps // config.chunk_steps) + 1, jnp.inf, jnp.float32
     ),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import rate_distortion as rate_distortion_config
+from configs import kodak as rate_distortion_config
 from experiments import gaussian_codec, rd_curves, rd_measure
 from experiments.anchors import Anchor
 from experiments.gaussian_codec import GaussianCodec
@@ -429,7 +429,7 @@ def test_command(folder, tmp_path):
     sys.executable,
     "-m",
     "experiments.rate_distortion",
-    "--config=configs/rate_distortion.py:fast",
+    "--config=configs/kodak.py:fast",
     f"--data_dir={folder}",
     f"--workdir={tmp_path}",
     "--subset=1",

@@ -45,9 +45,10 @@ def add_encode_stack_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--normal",
     action="append",
+    default=[],
     metavar="NAME",
-    help="a normal map, whose vectors get length 1 when decoded; may be"
-    " repeated (default: RGB maps with 'normal' in the name)",
+    help="a normal map, whose vectors are to get length 1 when decoded; may be"
+    " repeated",
   )
   parser.add_argument(
     "--height",

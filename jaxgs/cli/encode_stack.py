@@ -10,10 +10,10 @@ def run(args) -> Report:
   """Encodes a folder and measures the file."""
   check_writable(args.output, suffixes=(".jgs",))
   maps = read_maps(args.input, nan=args.nan, profile=args.profile)
-  for name in (*(name for name, _ in args.weight), *(args.normal or ())):
+  for name in (*(name for name, _ in args.weight), *args.normal):
     if name not in maps:
       raise CliError(f"{args.input}: no map {name!r}, only {', '.join(maps)}")
-  for name in args.normal or ():
+  for name in args.normal:
     channels = maps[name].pixels.shape[2]
     if channels < 3:
       raise CliError(f"--normal {name}: has {channels} channels, expected 3")

@@ -11,7 +11,7 @@ def get_config(preset: str = "default") -> config_dict.ConfigDict:
   """The settings of `experiments.rate_distortion`.
 
   Args:
-    preset: Of the fit: `--config=configs/rate_distortion.py:fast`.
+    preset: Of the fit: `--config=configs/kodak.py:fast`.
 
   Returns:
     A ConfigDict; `jaxgs.compress` holds the fields of a CompressConfig.
@@ -34,7 +34,7 @@ def get_config(preset: str = "default") -> config_dict.ConfigDict:
       # coarseness, for sweeps: no search, the rate is what comes out.
       target="size",
       # Close to the rates above on Kodak.
-      points=((1600, 1.0), (2050, 1.0), (2950, 1.0), (4650, 1.0), (8600, 1.0)),
+      points=((1670, 1.0), (2150, 1.0), (3080, 1.0), (4900, 1.0), (9050, 1.0)),
       compress=dataclasses.asdict(compress),
       seed=0,
     ),
