@@ -174,6 +174,9 @@ def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument("--image", metavar="REF", help="the original")
   parser.add_argument(
+    "--map", metavar="NAME", help="of a stack (default: its first map)"
+  )
+  parser.add_argument(
     "--scale",
     type=number(float, 1e-2, 1e3),
     metavar="R",
