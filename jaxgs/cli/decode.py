@@ -61,7 +61,7 @@ def run(args) -> Report:
   seconds = time.perf_counter() - began
   what = f"{w}x{h} pixels"
   if header.is_stack:
-    what = f"{len(maps)} maps of {what}"
+    what = f"{len(maps)} map{'s' * (len(maps) > 1)} of {what}"
   return Report(f"{args.output}: {what}, {seconds:.1f} s", {})
 
 

@@ -1,6 +1,5 @@
 """`jaxgs plot`: pictures of what is in a `.jgs` file, and of a fit."""
 
-import dataclasses
 import math
 import pathlib
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from jaxgs.codec.header import GAMMA_ONE
 from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
 from jaxgs.dequantize import from_symbols, host_lattice
 from jaxgs.io import check_writable, read_image
-from jaxgs.transfer import curve_of, levels_to_float, to_coded
+from jaxgs.transfer import curve_of, levels_to_float, to_shown
 from jaxgs.types import Gaussians2D
 
 # The longest side of a picture if no scale is asked for, px.
@@ -62,17 +61,11 @@ class _Subject(NamedTuple):
   @property
   def pixels(self) -> np.ndarray:
     """In [0, 1]: linear light under its curve, as the file stores it."""
-    return to_coded(self.samples, _straight(self.map))
+    return to_shown(self.samples, self.map)
 
   @property
   def rgb(self) -> np.ndarray:
     return plots.to_rgb(self.pixels, has_alpha=self.map.has_alpha)
-
-
-def _straight(one: Map) -> Map:
-  """A map whose colours are not multiplied by alpha."""
-  alpha = "straight" if one.has_alpha else "none"
-  return dataclasses.replace(one, alpha=alpha)
 
 
 def run(args) -> Report:

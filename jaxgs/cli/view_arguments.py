@@ -118,7 +118,6 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     "--metrics",
     type=metrics,
     metavar="LIST",
-    default=("psnr", "ssim", "ms_ssim"),
     help=f"all, or some of {','.join(METRICS)} (default: psnr,ssim,ms_ssim);"
     " lpips needs weights",
   )
