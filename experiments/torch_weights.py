@@ -1,7 +1,6 @@
 """Weights of torch as numpy arrays, under the names that jaxgs gives them."""
 
 import pathlib
-import pickle
 import re
 from collections.abc import Mapping
 
@@ -9,10 +8,10 @@ import numpy as np
 
 
 def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads a state dict of torch.
+  """Reads a state dict of torch without running what a pickle may hold.
 
   Args:
-    path: Of the file.
+    path: Of a state dict, or of a dict that has one as "state_dict".
 
   Returns:
     Arrays by name.
@@ -25,13 +24,21 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
     import torch
   except ModuleNotFoundError:
     raise ValueError(
-      "reading .pth files needs torch: pip install 'jaxgs[convert]'"
+      f"{path}: to read it takes torch: pip install 'jaxgs[convert]'"
     ) from None
   try:
+    # weights_only: a pickle could run any code.
     tensors = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = tensors.get("state_dict", tensors)
     return {name: tensor.numpy() for name, tensor in tensors.items()}
-  except (AttributeError, EOFError, RuntimeError, pickle.UnpicklingError):
-    raise ValueError(f"{path} is not a state dict of torch") from None
+  except OSError:
+    raise
+  # Any: on damaged files it raises whatever its parsing trips on.
+  except Exception as error:
+    reason = str(error).split("\n")[0]
+    raise ValueError(
+      f"{path} is not a state dict of torch: {reason}"
+    ) from error
 
 
 def rename(

@@ -7,7 +7,7 @@ a machine without the library, takes the way through jax.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -244,7 +244,7 @@ def draw_maps(
   rows = max(4 * _BAND_PX // (width * max(len(channels), 4)), 1)
   for top in range(0, height, rows):
     band = window.rows(top, min(rows, height - top))
-    _finish(paint(band), header.gamma, maps, pictures, top)
+    finish_rows(paint(band), header.gamma, maps, pictures, top)
   return pictures
 
 
@@ -265,14 +265,22 @@ def _choose(
   return maps, channels
 
 
-def _finish(
+def finish_rows(
   image: np.ndarray,
   gamma: int,
-  maps: list[codec.Map],
+  maps: Sequence[codec.Map],
   pictures: dict[str, np.ndarray],
   top: int,
 ) -> None:
-  """Writes rows of a picture of all channels into those of the maps."""
+  """Writes rows of a picture of all channels into those of the maps.
+
+  Args:
+    image: (h, W, C) float32, as drawn.
+    gamma: See codec.Header.
+    maps: What the channels are.
+    pictures: By the names of the maps, (H, W, c) in the types of `dtype_of`.
+    top: Which of their H rows is the first.
+  """
   first, bottom = 0, top + image.shape[0]
   for one in maps:
     drawn = image[..., first : first + one.channels]

@@ -7,6 +7,7 @@ takes arrays of jax too.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -189,6 +190,21 @@ def to_coded(pixels: np.ndarray, one: Map) -> np.ndarray:
       [colors.astype(np.float32), pixels[..., one.num_colors :]], axis=-1
     )
   return np.clip(pixels, 0.0, 1.0)
+
+
+def to_shown(samples: np.ndarray, one: Map) -> np.ndarray:
+  """What a screen can show of decoded samples: linear light under its curve.
+
+  Args:
+    samples: (H, W, C), as from `from_coded`.
+    one: What the file says about them.
+
+  Returns:
+    (H, W, C) float32 in [0, 1], alpha straight.
+  """
+  alpha = "straight" if one.has_alpha else "none"
+  straight = dataclasses.replace(one, alpha=alpha)
+  return to_coded(levels_to_float(samples), straight)
 
 
 def from_coded(coded: np.ndarray, one: Map) -> np.ndarray:

@@ -1,10 +1,14 @@
 """Who may import whom: types, math, config <- kernels <- ... <- cli."""
 
 import ast
+import functools
 import pathlib
+import symtable
 import sys
 
 import pytest
+
+import jaxgs
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -97,6 +101,41 @@ def test_layers(path):
       continue
     there = parts[1] if parts[1] in LEVEL else ""
     assert LEVEL[there] <= LEVEL[here], f"{here or 'jaxgs'} imports {name}"
+
+
+def file_of(name):
+  """Of a module of ours, None if there is no such module."""
+  parts = name.split(".")
+  parts = parts[1:] if parts[:2] == ["jaxgs", "kernels"] else parts
+  path = ROOT.joinpath(*parts)
+  found = (path / "__init__.py", path.with_suffix(".py"))
+  return next((file for file in found if file.exists()), None)
+
+
+@functools.cache
+def names_in(path):
+  """What a file binds at its top."""
+  table = symtable.symtable(path.read_text(), str(path), "exec")
+  return {
+    symbol.get_name()
+    for symbol in table.get_symbols()
+    if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+  }
+
+
+@pytest.mark.parametrize(
+  "path",
+  [*files(), *sorted(ROOT.glob("experiments/*.py"))],
+  ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_what_is_imported_is_there(path):
+  # Within functions Python finds out when they are called.
+  for name in imports(path):
+    if name.split(".")[0] in ("jaxgs", "experiments") and not file_of(name):
+      module, _, last = name.rpartition(".")
+      assert file_of(module), name
+      lazy = module == "jaxgs" and hasattr(jaxgs, last)
+      assert lazy or last in names_in(file_of(module)), name
 
 
 @pytest.mark.parametrize(

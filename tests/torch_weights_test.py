@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -37,6 +38,33 @@ def test_names_and_axes():
 def test_missing_torch_is_one_line(monkeypatch, tmp_path):
   monkeypatch.setitem(sys.modules, "torch", None)
   with pytest.raises(ValueError, match=r"pip install 'jaxgs\[convert\]'"):
+    torch_weights.read_state_dict(tmp_path / "a.pth")
+
+
+class _Tensor:
+  def numpy(self):
+    return np.ones(3)
+
+
+@pytest.mark.parametrize("nested", (True, False))
+def test_reads_tensors_only(monkeypatch, tmp_path, nested):
+  def load(path, *, map_location, weights_only):
+    assert (map_location, weights_only) == ("cpu", True)
+    state = {"a": _Tensor()}
+    return {"state_dict": state, "epoch": 3} if nested else state
+
+  monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
+  state = torch_weights.read_state_dict(tmp_path / "a.pth")
+  assert list(state) == ["a"]
+  np.testing.assert_array_equal(state["a"], np.ones(3))
+
+
+def test_damaged_files_get_one_line(monkeypatch, tmp_path):
+  def load(path, **options):
+    raise RuntimeError("bad magic\nand much more")
+
+  monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
+  with pytest.raises(ValueError, match=r"a.pth is not .* torch: bad magic$"):
     torch_weights.read_state_dict(tmp_path / "a.pth")
 
 

@@ -6,13 +6,21 @@ import time
 import numpy as np
 
 from jaxgs import codec
-from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs_maps, read_jgs
-from jaxgs.cli.report import CliError, Report, check_backend
+from jaxgs.cli.jgs_file import (
+  Jgs,
+  check_distinct,
+  draw_jgs_maps,
+  named_maps,
+  read_jgs,
+)
+from jaxgs.cli.report import CliError, Report, check_backend, note
 from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
-from jaxgs.io import check_format, check_writable, write_samples
-
-# These have no room for a colour profile, which is then left out.
-_NO_PROFILE = (".bmp", ".exr", ".hdr")
+from jaxgs.io import (
+  check_format,
+  check_writable,
+  profile_fault,
+  write_samples,
+)
 
 
 def run(args) -> Report:
@@ -21,7 +29,7 @@ def run(args) -> Report:
   header = jgs.header
   if not header.is_stack:
     check_writable(args.output)
-  maps = _chosen(args, header)
+  maps = named_maps(args.input, header, args.map)
   paths = {one.name: _path(args, header, one) for one in maps}
   for path in paths.values():
     check_distinct(args.input, path)
@@ -39,33 +47,22 @@ def run(args) -> Report:
   most = 4 * MAX_PIXELS // max(channels, 4)
   if h * w > most:
     raise CliError(f"{w}x{h} is over the limit of {most} pixels")
+  profiles = {one.name: _profile(header, one, paths[one.name]) for one in maps}
   for one in maps:
     check_format(
       paths[one.name],
       (h, w, one.channels),
       has_alpha=one.has_alpha,
       sample=one.sample,
-      icc=_profile(header, one, paths[one.name]),
+      icc=profiles[one.name],
     )
   check_backend(spec_of(header), decode=True)
-  _write(args, jgs, maps, paths, scale=scale, crop=(x, y, w, h))
+  _write(args, jgs, maps, paths, profiles, scale=scale, crop=(x, y, w, h))
   seconds = time.perf_counter() - began
   what = f"{w}x{h} pixels"
   if header.is_stack:
-    what = f"{len(maps)} maps of {what}"
+    what = f"{len(maps)} map{'s' * (len(maps) > 1)} of {what}"
   return Report(f"{args.output}: {what}, {seconds:.1f} s", {})
-
-
-def _chosen(args, header: codec.Header) -> list[codec.Map]:
-  """The maps that are asked for."""
-  names = [one.name for one in header.maps if one.name]
-  for name in args.map or ():
-    if name not in names:
-      known = f"it has {', '.join(names)}" if names else "it is one picture"
-      raise CliError(f"{args.input}: no map {name!r}, {known}")
-  return [
-    one for one in header.pictures if not args.map or one.name in args.map
-  ]
 
 
 def _path(args, header: codec.Header, one: codec.Map) -> str:
@@ -82,14 +79,23 @@ def _path(args, header: codec.Header, one: codec.Map) -> str:
 
 
 def _profile(header: codec.Header, one: codec.Map, path: str) -> bytes | None:
-  """The colour profile, for what has colours, in a file that can hold it."""
-  suffix = os.path.splitext(path)[1].lower()
-  if not header.icc or suffix in _NO_PROFILE:
+  """The colour profile, for what has colours, if the format can hold it."""
+  if not header.icc or (header.is_stack and one.num_colors < 3):
     return None
-  return None if header.is_stack and one.num_colors < 3 else header.icc
+  if fault := profile_fault(path, one.num_colors, header.icc):
+    note("decode", f"{path}: {fault}: left out")
+    return None
+  return header.icc
 
 
-def _write(args, jgs: Jgs, maps, paths: dict[str, str], **window) -> None:
+def _write(
+  args,
+  jgs: Jgs,
+  maps,
+  paths: dict[str, str],
+  profiles: dict[str, bytes | None],
+  **window,
+) -> None:
   """Draws the maps, and writes them once all are drawn."""
   names = [one.name for one in maps]
   drawn = draw_jgs_maps(args.input, jgs, names=names, **window)
@@ -108,5 +114,5 @@ def _write(args, jgs: Jgs, maps, paths: dict[str, str], **window) -> None:
       paths[one.name],
       samples,
       has_alpha=one.has_alpha,
-      icc=_profile(jgs.header, one, paths[one.name]),
+      icc=profiles[one.name],
     )

@@ -17,7 +17,7 @@ from jaxgs.io import Image, check_writable, read_image, write_atomic
 from jaxgs.transfer import levels_to_float
 
 # What is told of every file.
-_METRICS = argparse.Namespace(metrics=("psnr", "ssim", "ms_ssim"))
+_METRICS = argparse.Namespace(metrics=None)
 
 
 def run(args) -> Report:
@@ -32,6 +32,7 @@ def run(args) -> Report:
 
   from jaxgs.job import Job
 
+  mask = mask_source(args.saliency)(np.clip(image.pixels, 0, 1))
   try:
     job = Job.of(
       image.pixels,
@@ -42,7 +43,7 @@ def run(args) -> Report:
       curve="none" if image.sample == "integer" else args.curve,
       alpha=args.alpha,
       icc=image.icc,
-      mask=mask_source(args.saliency)(np.clip(image.pixels, 0, 1)),
+      mask=mask,
     )
   except ValueError as error:
     raise CliError(f"{args.input}: {error}") from error
@@ -102,7 +103,7 @@ def encode(
   measured = {
     one.name: measure(
       _METRICS, images[one.name].pixels, levels_to_float(drawn[one.name]), one
-    )
+    ).found
     for one in jgs.header.pictures
   }
   if not jgs.header.is_stack:

@@ -126,6 +126,7 @@ def add_encode_batch_arguments(parser: argparse.ArgumentParser) -> None:
   )
   _add_num_gaussians(parser)
   _add_fit_arguments(parser)
+  _add_saliency(parser)
   _add_reading_arguments(parser)
   parser.add_argument(
     "--json",

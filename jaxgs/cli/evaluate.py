@@ -13,7 +13,7 @@ from jaxgs.cli.jgs_file import (
   is_jgs,
   read_jgs,
 )
-from jaxgs.cli.report import CliError, Report, check_backend
+from jaxgs.cli.report import CliError, Report, check_backend, note
 from jaxgs.cli.scoring import measure, scores_text
 from jaxgs.codec import Map
 from jaxgs.decompress import spec_of
@@ -41,7 +41,9 @@ def run(args) -> Report:
     check_format(args.error_map, (height, width, 3), has_alpha=False)
   pixels, size = _read(args, reference)
   one = _as_map(reference)
-  scores = measure(args, reference.pixels, pixels, one)
+  scores, left_out = measure(args, reference.pixels, pixels, one)
+  for line in left_out:
+    note("eval", line)
   if args.error_map:
     _write_error_map(args, reference.pixels, pixels, one)
   bpp = 8 * size / (height * width)
@@ -155,12 +157,14 @@ def _run_stack(args) -> Report:
   check_backend(spec_of(header), decode=True)
   drawn = draw_jgs_maps(args.input, jgs)
   size, pixels = len(jgs.data), header.height * header.width
-  maps = {
-    one.name: measure(
-      args, images[one.name].pixels, levels_to_float(drawn[one.name]), one
-    )
-    for one in header.maps
-  }
+  maps, left_out = {}, []
+  for one in header.maps:
+    reference, picture = images[one.name].pixels, drawn[one.name]
+    scores = measure(args, reference, levels_to_float(picture), one)
+    maps[one.name] = scores.found
+    left_out += scores.left_out
+  for line in dict.fromkeys(left_out):
+    note("eval", line)
   lines = [f"{name}: {scores_text(facts)}" for name, facts in maps.items()]
   facts = {"bytes": size, "bpp": 8 * size / pixels, "maps": maps}
   return Report("\n".join([*lines, f"{facts['bpp']:.3f} bpp"]), facts)

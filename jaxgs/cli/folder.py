@@ -2,10 +2,10 @@
 
 import os
 import pathlib
-import sys
 
 import numpy as np
 
+from jaxgs.cli.report import note
 from jaxgs.codec.maps import name_fault
 from jaxgs.io import IMAGE_SUFFIXES, Image, ImageError, read_image
 from jaxgs.transfer import premultiply, unpremultiply
@@ -69,8 +69,7 @@ def resize_maps(
   for name, image in maps.items():
     h, w = image.pixels.shape[:2]
     if (h, w) != size:
-      line = f"{name}: {w}x{h} is resized to {width}x{height}"
-      print(f"jaxgs {command}: {line}", file=sys.stderr)
+      note(command, f"{name}: {w}x{h} is resized to {width}x{height}")
       image = image._replace(pixels=_resize(image, height, width))
     out[name] = image
   return out

@@ -3,10 +3,11 @@
 import numpy as np
 
 from jaxgs import codec, convert
-from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs, sizes
+from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs_maps, sizes
 from jaxgs.cli.report import CliError, Report, check_backend
 from jaxgs.config import QuantConfig
 from jaxgs.io import check_writable, write_atomic
+from jaxgs.transfer import levels_to_float, to_coded
 
 
 def run(args) -> Report:
@@ -25,11 +26,11 @@ def run(args) -> Report:
   quant = QuantConfig(coarseness=args.coarseness)
   try:
     data = convert.encode_drawing(drawing, quant=quant)
-    exact = convert.render_drawing(drawing)
+    exact = convert.render_maps(drawing)
   except ValueError as error:
     raise CliError(f"{args.input}: {error}") from error
   jgs = Jgs(data, *codec.decode(data))
-  psnr_db = _psnr_db(exact, draw_jgs(args.output, jgs))
+  psnr_db = _psnr_db(jgs, exact, draw_jgs_maps(args.output, jgs))
   write_atomic(args.output, data)
   facts = {"file": args.output, **sizes(jgs), "psnr_db": psnr_db}
   return Report(
@@ -64,8 +65,14 @@ def _read(args) -> convert.Drawing:
   )
 
 
-def _psnr_db(a: np.ndarray, b: np.ndarray) -> float:
-  """Of pictures of integers."""
-  error = (a.astype(np.float64) - b) / np.iinfo(a.dtype).max
-  mse = float(np.mean(np.square(error)))
-  return -10 * np.log10(mse) if mse else np.inf
+def _psnr_db(
+  jgs: Jgs, exact: dict[str, np.ndarray], drawn: dict[str, np.ndarray]
+) -> float:
+  """Of the values that a file stores: under its curves, over all its maps."""
+  errors = [
+    to_coded(levels_to_float(drawn[one.name]), one)
+    - to_coded(levels_to_float(exact[one.name]), one)
+    for one in jgs.header.pictures
+  ]
+  mse = np.mean(np.square(np.concatenate(errors, -1), dtype=np.float64))
+  return -10 * float(np.log10(mse)) if mse else np.inf

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +66,22 @@ def draw_jgs_maps(path: str, jgs: Jgs, **options) -> dict[str, np.ndarray]:
     return draw_maps(jgs.header, jgs.symbols, **options)
   except codec.BitstreamError as error:
     raise CliError(f"{path}: {error}") from error
+
+
+def named_maps(
+  path: str, header: codec.Header, names: Collection[str] | None
+) -> list[codec.Map]:
+  """The maps of these names, in the order of the file; all if there are none.
+
+  Raises:
+    CliError: there is no such map.
+  """
+  known = [one.name for one in header.maps if one.name]
+  for name in names or ():
+    if name not in known:
+      has = f"it has {', '.join(known)}" if known else "it is one picture"
+      raise CliError(f"{path}: no map {name!r}, {has}")
+  return [one for one in header.pictures if not names or one.name in names]
 
 
 def sizes(jgs: Jgs) -> dict:

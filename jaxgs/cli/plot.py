@@ -10,17 +10,19 @@ from jaxgs import plots
 from jaxgs.cli.jgs_file import (
   Jgs,
   check_distinct,
-  draw_jgs,
+  draw_jgs_maps,
   is_jgs,
+  named_maps,
   read_jgs,
   sizes,
-  to_float,
 )
 from jaxgs.cli.report import CliError, Report, check_backend
+from jaxgs.codec import Map
 from jaxgs.codec.header import GAMMA_ONE
 from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
 from jaxgs.dequantize import from_symbols, host_lattice
 from jaxgs.io import check_writable, read_image
+from jaxgs.transfer import curve_of, levels_to_float, to_shown
 from jaxgs.types import Gaussians2D
 
 # The longest side of a picture if no scale is asked for, px.
@@ -38,23 +40,32 @@ class _Subject(NamedTuple):
 
   Attributes:
     name: Of the file.
-    pixels: (H, W, C) float32 in [0, 1].
-    has_alpha: The last channel is alpha.
+    samples: (H, W, C) float32, alpha straight; linear light as it is.
+    map: What the channels are.
     jgs: The file, unless it is an image.
   """
 
   name: str
-  pixels: np.ndarray
-  has_alpha: bool
+  samples: np.ndarray
+  map: Map
   jgs: Jgs | None
 
   @property
   def size(self) -> tuple[int, int]:
-    return self.pixels.shape[:2]
+    return self.samples.shape[:2]
+
+  @property
+  def is_light(self) -> bool:
+    return self.map.sample != "integer"
+
+  @property
+  def pixels(self) -> np.ndarray:
+    """In [0, 1]: linear light under its curve, as the file stores it."""
+    return to_shown(self.samples, self.map)
 
   @property
   def rgb(self) -> np.ndarray:
-    return plots.to_rgb(self.pixels, has_alpha=self.has_alpha)
+    return plots.to_rgb(self.pixels, has_alpha=self.map.has_alpha)
 
 
 def run(args) -> Report:
@@ -83,7 +94,7 @@ def _plot_run(args):
   placed = plots.read_placed(log)
   picture = args.image or str(log.parent / "decoded.png")
   check_distinct(picture, args.output)
-  subject = _read(picture)
+  subject = _read(args, picture)
   panel = plots.rounds_panel(name, placed, subject.rgb)
   return _page(args, subject, [[panel]])
 
@@ -94,20 +105,12 @@ def _plot_file(args):
     raise CliError(f"--kind {args.kind} needs the original: --image REF")
   for source in filter(None, (args.input, args.image)):
     check_distinct(source, args.output)
-  subject = _read(args.input)
+  subject = _read(args, args.input)
   if subject.jgs is None and args.kind not in _OF_IMAGES:
     raise CliError(
       f"{args.input}: not a .jgs file, which --kind {args.kind} needs"
     )
-  reference = _read(args.image) if args.image else None
-  if reference and reference.pixels.shape != subject.pixels.shape:
-    (h, w, c), (height, width, channels) = (
-      s.pixels.shape for s in (subject, reference)
-    )
-    raise CliError(
-      f"{args.input} is {w}x{h} with {c} channels, {args.image} is"
-      f" {width}x{height} with {channels}"
-    )
+  reference = _read_reference(args, subject) if args.image else None
   if args.kind == "sheet":
     title, rows = _sheet(args, subject, reference)
     return _page(args, subject, rows, title)
@@ -149,26 +152,64 @@ def _window(args, subject: _Subject) -> tuple[int, int, int, int]:
   return x, y, w, h
 
 
-def _read(path: str) -> _Subject:
+def _read(args, path: str) -> _Subject:
   if not is_jgs(path):
     image = read_image(path)
-    return _Subject(path, image.pixels, image.has_alpha, None)
+    colors = image.pixels[..., :-1] if image.has_alpha else image.pixels
+    curve = "none" if image.sample == "integer" else "log"
+    one = Map(
+      channels=image.pixels.shape[2],
+      sample=image.sample,
+      alpha="straight" if image.has_alpha else "none",
+      **curve_of(colors, curve),
+    )
+    return _Subject(path, image.pixels, one, None)
   jgs = read_jgs(path)
+  one = _map_of(args, path, jgs)
   check_backend(spec_of(jgs.header), decode=True)
-  pixels = to_float(draw_jgs(path, jgs))
-  return _Subject(path, pixels, jgs.header.has_alpha, jgs)
+  samples = draw_jgs_maps(path, jgs, names=[one.name])[one.name]
+  return _Subject(path, levels_to_float(samples), one, jgs)
+
+
+def _map_of(args, path: str, jgs: Jgs) -> Map:
+  """The map that is asked for; the first of a stack if none is."""
+  return named_maps(path, jgs.header, args.map and [args.map])[0]
+
+
+def _read_reference(args, subject: _Subject) -> _Subject:
+  """The original, under the curve of what is compared with it."""
+  found = _read(args, args.image)
+  (h, w, c), (height, width, channels) = (
+    s.samples.shape for s in (subject, found)
+  )
+  if (h, w, c) != (height, width, channels):
+    raise CliError(
+      f"{args.input} is {w}x{h} with {c} channels, {args.image} is"
+      f" {width}x{height} with {channels}"
+    )
+  if found.is_light != subject.is_light:
+    light, other = (found, subject) if found.is_light else (subject, found)
+    raise CliError(
+      f"{light.name} is linear light (floats), {other.name} is not"
+    )
+  return found._replace(map=subject.map)
 
 
 def _splats(subject: _Subject) -> tuple[Gaussians2D, np.ndarray]:
   """The Gaussians of a file, and the colours that they show."""
-  header = subject.jgs.header
+  header, one = subject.jgs.header, subject.map
   gaussians = from_symbols(
     subject.jgs.symbols,
     host_lattice(header.lattice),
-    transform=header.color_transform,
+    transform=header.transform,
   )
+  names = [other.name for other in header.pictures]
+  before = header.pictures[: names.index(one.name)]
+  first = sum(other.channels for other in before)
+  feature = gaussians.feature[:, first : first + one.channels]
+  gaussians = gaussians._replace(feature=feature)
   gamma = header.gamma / GAMMA_ONE
-  colors = plots.splat_colors(gaussians, header.blend, gamma, header.has_alpha)
+  colors = plots.splat_colors(gaussians, header.blend, gamma, one)
   return gaussians, colors
 
 
@@ -186,9 +227,10 @@ def _below(args, subject: _Subject, reference: _Subject | None):
   right = min(math.ceil((x + w) * scale), width)
   bottom = min(math.ceil((y + h) * scale), height)
   crop = (left, top, right - left, bottom - top)
-  pixels = draw_jgs(subject.name, subject.jgs, scale=scale, crop=crop)
-  rgb = plots.to_rgb(to_float(pixels), has_alpha=header.has_alpha)
-  return rgb, tuple(side / scale for side in crop)
+  options = {"names": [subject.map.name], "scale": scale, "crop": crop}
+  (samples,) = draw_jgs_maps(subject.name, subject.jgs, **options).values()
+  drawn = subject._replace(samples=levels_to_float(samples))
+  return drawn.rgb, tuple(side / scale for side in crop)
 
 
 def _splats_panel(args, subject: _Subject, reference: _Subject | None):
@@ -251,8 +293,10 @@ def _map_panel(args, subject: _Subject, reference: _Subject | None):
 
 
 def _flip(reference: _Subject, subject: _Subject) -> np.ndarray:
-  from jaxgs.metrics import flip_map
+  from jaxgs.metrics import flip_map, hdr_flip_map
 
+  if subject.is_light:
+    return np.asarray(hdr_flip_map(reference.samples, subject.samples))
   return np.asarray(flip_map(reference.rgb, subject.rgb))
 
 

@@ -1,9 +1,11 @@
 """How close two pictures are, by the metrics that are asked for."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jaxgs.cli.parsing import METRICS
-from jaxgs.cli.report import CliError, note
+from jaxgs.cli.report import CliError
 from jaxgs.codec import Map
 from jaxgs.transfer import premultiply
 
@@ -18,12 +20,29 @@ _SHOWN = {
   "lpips": "LPIPS {:.4f}",
 }
 
+# Where nobody asks for others.
+DEFAULT_METRICS = ("psnr", "ssim", "ms_ssim")
+
 # What they tell of linear light, where the range of the values is open. The
 # other metrics take values from 0 to 1.
-_OF_LIGHT = {"psnr": ("log_psnr_db", "pu_psnr_db"), "flip": ("flip",)}
+_OF_LIGHT = ("psnr", "flip")
 
 
-def measure(args, reference: np.ndarray, pixels: np.ndarray, one: Map) -> dict:
+class Scores(NamedTuple):
+  """What is known of two pictures.
+
+  Attributes:
+    found: Scores by the names of facts.
+    left_out: What could not be had, as lines.
+  """
+
+  found: dict[str, float]
+  left_out: list[str]
+
+
+def measure(
+  args, reference: np.ndarray, pixels: np.ndarray, one: Map
+) -> Scores:
   """The scores by name.
 
   Args:
@@ -33,7 +52,7 @@ def measure(args, reference: np.ndarray, pixels: np.ndarray, one: Map) -> dict:
     one: What their channels are.
 
   Returns:
-    Of all metrics those that can be had, with a note on the others.
+    Scores; of all metrics and of DEFAULT_METRICS those that can be had.
 
   Raises:
     CliError: A metric that is asked for by name cannot be had.
@@ -42,10 +61,10 @@ def measure(args, reference: np.ndarray, pixels: np.ndarray, one: Map) -> dict:
 
   use_compilation_cache()
   wants_all = args.metrics == ("all",)
-  is_light = one.curve != "none"
-  found = {}
-  for name in METRICS if wants_all else args.metrics:
-    if is_light and name not in _OF_LIGHT and name != "lpips":
+  names = METRICS if wants_all else args.metrics or DEFAULT_METRICS
+  found, left_out = {}, []
+  for name in names:
+    if one.curve != "none" and name not in _OF_LIGHT and not args.metrics:
       continue
     try:
       found |= _score(args, name, reference, pixels, one)
@@ -53,17 +72,13 @@ def measure(args, reference: np.ndarray, pixels: np.ndarray, one: Map) -> dict:
     except (ValueError, OSError, ImportError) as error:
       if not wants_all:
         raise CliError(f"{name}: {error}") from error
-      note("eval", f"{name} is left out: {error}")
-  return found
+      left_out.append(f"{name} is left out: {error}")
+  return Scores(found, left_out)
 
 
 def scores_text(scores: dict) -> str:
   """Scores in words."""
-  return ", ".join(
-    words.format(scores[name])
-    for name, words in _SHOWN.items()
-    if name in scores
-  )
+  return ", ".join(_SHOWN[name].format(score) for name, score in scores.items())
 
 
 def _score(args, name: str, reference, pixels, one: Map) -> dict:
@@ -71,9 +86,9 @@ def _score(args, name: str, reference, pixels, one: Map) -> dict:
 
   from jaxgs import metrics
 
+  if one.curve != "none" and name not in _OF_LIGHT:
+    raise ValueError("takes values from 0 to 1, not linear light")
   if name == "lpips":
-    if one.curve != "none":
-      raise ValueError("takes values from 0 to 1, not linear light")
     weights = metrics.load_lpips_weights(network=args.lpips_network)
     a, b = jnp.asarray(reference), jnp.asarray(pixels)
     return {name: float(metrics.lpips(a, b, weights=weights))}

@@ -118,7 +118,6 @@ def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
     "--metrics",
     type=metrics,
     metavar="LIST",
-    default=("psnr", "ssim", "ms_ssim"),
     help=f"all, or some of {','.join(METRICS)} (default: psnr,ssim,ms_ssim);"
     " lpips needs weights",
   )
@@ -173,6 +172,9 @@ def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     "--kind", choices=PLOT_KINDS, default="ellipses", help="(default: ellipses)"
   )
   parser.add_argument("--image", metavar="REF", help="the original")
+  parser.add_argument(
+    "--map", metavar="NAME", help="of a stack (default: its first map)"
+  )
   parser.add_argument(
     "--scale",
     type=number(float, 1e-2, 1e3),

@@ -12,6 +12,7 @@ from jaxgs.convert.drawing import (
   decode_drawing,
   encode_drawing,
   render_drawing,
+  render_maps,
 )
 from jaxgs.convert.npz import read_npz, write_npz
 from jaxgs.convert.peers import kind_of, read_gaussian_image, read_image_gs
@@ -30,6 +31,7 @@ __all__ = [
   "read_image_gs",
   "read_npz",
   "render_drawing",
+  "render_maps",
   "to_svg",
   "write_npz",
 ]

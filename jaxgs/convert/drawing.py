@@ -7,10 +7,12 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.codec.header import GAMMA_MAX, GAMMA_ONE
+from jaxgs.codec.maps import color_triples, validate_maps
 from jaxgs.config import QuantConfig, RasterSpec
 from jaxgs.convert.inside import move_inside
-from jaxgs.decompress import spec_of
-from jaxgs.dequantize import from_symbols, host_lattice
+from jaxgs.decompress import finish_rows, spec_of
+from jaxgs.dequantize import from_symbols, host_lattice, triples_of
+from jaxgs.transfer import dtype_of
 from jaxgs.types import Gaussians2D
 
 # Gaussians that were not fitted on the lattice of a file need finer steps. Fits
@@ -33,9 +35,11 @@ class Drawing(NamedTuple):
     height: Of the picture, px.
     width: Of the picture, px.
     raster: Blend, top_k, cutoff, epsilon and edge count.
-    bit_depth: Of the drawn picture, 8 or 16.
-    has_alpha: The last channel is alpha.
+    bit_depth: Of the drawn picture, 8 or 16; 8 where `maps` tell.
+    has_alpha: The last channel is alpha; False where `maps` tell.
     gamma: What is drawn is the picture to this power, 1/1024 to 64.
+    maps: What the channels are, where it takes more to say: see codec.Header.
+    icc: Colour profile, empty for none.
   """
 
   gaussians: Gaussians2D
@@ -45,6 +49,8 @@ class Drawing(NamedTuple):
   bit_depth: int = 8
   has_alpha: bool = False
   gamma: float = 1.0
+  maps: tuple[codec.Map, ...] = ()
+  icc: bytes = b""
 
 
 def check_drawing(drawing: Drawing) -> Drawing:
@@ -98,13 +104,15 @@ def decode_drawing(data: bytes) -> Drawing:
   header, symbols = codec.decode(data)
   lattice = host_lattice(header.lattice)
   return Drawing(
-    from_symbols(symbols, lattice, transform=header.color_transform),
+    from_symbols(symbols, lattice, transform=header.transform),
     header.height,
     header.width,
     dataclasses.replace(spec_of(header), tile=0),
     header.bit_depth,
     header.has_alpha,
     header.gamma / GAMMA_ONE,
+    header.maps,
+    header.icc,
   )
 
 
@@ -124,7 +132,7 @@ def encode_drawing(drawing: Drawing, *, quant: QuantConfig = FINE) -> bytes:
   Raises:
     ValueError: The drawing is not valid, or none of it is in the picture.
   """
-  from jaxgs.compress import encode_gaussians
+  from jaxgs.job import encode_gaussians
 
   drawing = check_drawing(drawing)
   gaussians = move_inside(
@@ -138,18 +146,24 @@ def encode_drawing(drawing: Drawing, *, quant: QuantConfig = FINE) -> bytes:
 
 
 def _header(drawing: Drawing, quant: QuantConfig) -> codec.Header:
-  from jaxgs.compress import transform_of
   from jaxgs.quantize import lattice_of
 
   raster = drawing.raster
   num_gaussians, channels = drawing.gaussians.feature.shape
-  transform = transform_of(channels, drawing.has_alpha)
+  if drawing.maps:
+    validate_maps(drawing.maps, channels)
+    transform = "none"
+    triples = color_triples(drawing.maps)
+  else:
+    is_color = channels - drawing.has_alpha in (3, 4)
+    transform = "ycocg" if is_color else "none"
+    triples = triples_of(transform)
   return codec.Header(
     height=drawing.height,
     width=drawing.width,
     channels=channels,
     num_gaussians=num_gaussians,
-    lattice=lattice_of(quant, channels, transform),
+    lattice=lattice_of(quant, channels, triples),
     bit_depth=drawing.bit_depth,
     blend=raster.blend,
     top_k=raster.top_k,
@@ -159,6 +173,8 @@ def _header(drawing: Drawing, quant: QuantConfig) -> codec.Header:
     color_transform=transform,
     has_alpha=drawing.has_alpha,
     gamma=round(drawing.gamma * GAMMA_ONE),
+    maps=drawing.maps,
+    icc=drawing.icc,
   )
 
 
@@ -166,32 +182,49 @@ def render_drawing(drawing: Drawing) -> np.ndarray:
   """Draws the Gaussians as they are, centres outside of the picture included.
 
   Args:
+    drawing: What to draw, one picture.
+
+  Returns:
+    (H, W, C) uint8 or uint16, or float32 in linear light.
+
+  Raises:
+    ValueError: The Gaussians touch more tiles than can be counted, or the
+      drawing is a stack.
+  """
+  if len(drawing.maps) > 1:
+    raise ValueError(f"drawing must be one picture, has {len(drawing.maps)}")
+  (picture,) = render_maps(drawing).values()
+  return picture
+
+
+def render_maps(drawing: Drawing) -> dict[str, np.ndarray]:
+  """`render_drawing` of any drawing.
+
+  Args:
     drawing: What to draw.
 
   Returns:
-    (H, W, C) uint8 or uint16.
+    Arrays by the names of the maps; the empty name for one picture.
 
   Raises:
     ValueError: The Gaussians touch more tiles than can be counted.
   """
   from jaxgs.rasterize import render
 
-  height, width = drawing.height, drawing.width
-  channels = drawing.gaussians.feature.shape[1]
-  dtype = np.uint8 if drawing.bit_depth == 8 else np.uint16
-  out = np.empty((height, width, channels), dtype)
-  rows = max(4 * _BAND_PX // (width * max(channels, 4)), 1)
+  header = _header(drawing, FINE)
+  height, width = header.height, header.width
+  pictures = {
+    one.name: np.empty((height, width, one.channels), dtype_of(one))
+    for one in header.pictures
+  }
+  rows = max(4 * _BAND_PX // (width * max(header.channels, 4)), 1)
   for top in range(0, height, rows):
-    band = out[top : top + rows]
-    image = np.asarray(
-      render(
-        drawing.gaussians,
-        height=len(band),
-        width=width,
-        offset=(0, top),
-        spec=drawing.raster,
-      ).image
-    )
-    image = np.nan_to_num(image).clip(0, 1) ** np.float32(1 / drawing.gamma)
-    band[:] = np.rint(image * np.iinfo(dtype).max)
-  return out
+    image = render(
+      drawing.gaussians,
+      height=min(rows, height - top),
+      width=width,
+      offset=(0, top),
+      spec=drawing.raster,
+    ).image
+    finish_rows(np.asarray(image), header.gamma, header.pictures, pictures, top)
+  return pictures

@@ -1,14 +1,18 @@
 """Drawings as plain arrays in an `.npz` file.
 
 Names are those of `Gaussians2D` and of `Drawing` and `RasterSpec`; units are
-theirs too: pixels, x right, y down, pixel centres at +0.5.
+theirs too: pixels, x right, y down, pixel centres at +0.5. `maps` is JSON, a
+list of the fields of `codec.Map`; `icc` are bytes.
 """
 
+import dataclasses
 import io
+import json
 import os
 
 import numpy as np
 
+from jaxgs import codec
 from jaxgs.codec.header import GAUSSIANS_MAX
 from jaxgs.config import RasterSpec
 from jaxgs.convert.arrays import StoredArray, open_arrays
@@ -49,6 +53,11 @@ def write_npz(path: str | os.PathLike, drawing: Drawing) -> None:
     ({**_SIZE, **_OPTIONAL}, drawing),
   ):
     arrays |= {name: np.array(getattr(holder, name)) for name in names}
+  if drawing.maps:
+    told = [dataclasses.asdict(one) for one in drawing.maps]
+    arrays["maps"] = np.array(json.dumps(told))
+  if drawing.icc:
+    arrays["icc"] = np.frombuffer(drawing.icc, np.uint8)
   buffer = io.BytesIO()
   np.savez(buffer, allow_pickle=False, version=np.array(_VERSION), **arrays)
   write_atomic(path, buffer.getvalue())
@@ -58,7 +67,7 @@ def read_npz(path: str | os.PathLike) -> Drawing:
   """Reads what `write_npz` wrote, or another program in its terms.
 
   Args:
-    path: Of the file; bit_depth, has_alpha and gamma may be missing.
+    path: Of the file; bit_depth, has_alpha, gamma, maps and icc may be missing.
 
   Returns:
     A Drawing.
@@ -89,6 +98,7 @@ def read_npz(path: str | os.PathLike) -> Drawing:
     for name, kind in _OPTIONAL.items()
     if name in arrays
   }
+  rest |= {"maps": _maps(path, arrays), "icc": _profile(path, arrays)}
   try:
     return check_drawing(
       Drawing(
@@ -97,6 +107,31 @@ def read_npz(path: str | os.PathLike) -> Drawing:
     )
   except ValueError as error:
     raise ImageError(path, str(error)) from error
+
+
+def _maps(path, arrays: dict[str, StoredArray]) -> tuple[codec.Map, ...]:
+  if "maps" not in arrays:
+    return ()
+  kinds = {field.name: field.type for field in dataclasses.fields(codec.Map)}
+  try:
+    told = json.loads(_scalar(path, arrays, "maps", "U"))
+    maps = tuple(codec.Map(**fields) for fields in told)
+    for one in maps:
+      for name, value in dataclasses.asdict(one).items():
+        if type(value) is not kinds[name]:
+          raise ValueError(f"{name} is {value!r}")
+  except (ValueError, TypeError, RecursionError) as error:
+    raise ImageError(path, f"maps: {error}") from error
+  return maps
+
+
+def _profile(path, arrays: dict[str, StoredArray]) -> bytes:
+  if "icc" not in arrays:
+    return b""
+  values = arrays["icc"].read()
+  if values.ndim != 1 or values.dtype != np.uint8:
+    raise ImageError(path, "icc is not bytes")
+  return values.tobytes()
 
 
 def _scalar(path, arrays: dict[str, StoredArray], name: str, kinds: str):

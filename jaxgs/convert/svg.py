@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from jaxgs import codec
 from jaxgs.convert.drawing import Drawing, decode_drawing
 from jaxgs.convert.paint import (
   Ink,
@@ -12,7 +13,8 @@ from jaxgs.convert.paint import (
   opacity_at,
   paint_colors,
 )
-from jaxgs.decompress import decompress
+from jaxgs.decompress import draw
+from jaxgs.transfer import to_shown
 from jaxgs.types import Gaussians2D
 
 SVG_MODES = ("gradients", "ellipses")
@@ -41,7 +43,8 @@ def to_svg(data: bytes, *, mode: str = "gradients", sigmas: float = 2.0) -> str:
   picture. (A photograph with 475 Gaussians comes within 24 dB.)
 
   Args:
-    data: The file, of grey or RGB, with alpha or not.
+    data: The file, of grey or RGB, with alpha or not; linear light is shown
+      under its curve.
     mode: "gradients": each ellipse fades like its Gaussian; "ellipses": flat.
     sigmas: Half axes of flat ellipses, in standard deviations, over 0. (2 is
       nearer to the picture than 1.5 or 2.5.)
@@ -51,19 +54,23 @@ def to_svg(data: bytes, *, mode: str = "gradients", sigmas: float = 2.0) -> str:
 
   Raises:
     BitstreamError: The file is damaged, or would take absurdly long to draw.
-    ValueError: An unknown mode, sigmas out of range, or other channels.
+    ValueError: An unknown mode, sigmas out of range, other channels, or a
+      stack.
   """
   if mode not in SVG_MODES:
     raise ValueError(f"mode must be {' or '.join(SVG_MODES)}, got {mode!r}")
   if not 0 < sigmas < 100:
     raise ValueError(f"sigmas must be over 0 and under 100, got {sigmas}")
   drawing = decode_drawing(data)
-  num_colors = drawing.gaussians.feature.shape[1] - drawing.has_alpha
+  header, symbols = codec.decode(data)
+  if header.is_stack:
+    raise ValueError(f"an SVG is one picture, not {len(header.maps)} maps")
+  (one,) = header.pictures
+  num_colors = one.num_colors
   if num_colors not in (1, 3):
     raise ValueError(f"an SVG is grey or RGB: {num_colors} channels are not")
   scale = min(1.0, math.sqrt(_FIT_PX / (drawing.height * drawing.width)))
-  samples = decompress(data, scale=scale)
-  picture = samples / np.float32(np.iinfo(samples.dtype).max)
+  picture = to_shown(draw(header, symbols, scale=scale), one)
   picture, alpha = picture[..., :num_colors], picture[..., num_colors:]
   background = picture.mean((0, 1))
   if mode == "gradients":
@@ -84,7 +91,7 @@ def to_svg(data: bytes, *, mode: str = "gradients", sigmas: float = 2.0) -> str:
     ]
     colors, _, ink = min(tries, key=lambda found: found[1])
   opacity = np.ones(len(colors))
-  if drawing.has_alpha:
+  if one.has_alpha:
     opacity, background = colors_at(alpha, small.mean)[:, 0], None
   return _document(drawing, mode, ink, colors, opacity, background)
 

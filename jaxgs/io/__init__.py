@@ -9,7 +9,12 @@ from jaxgs.io.files import (
 )
 from jaxgs.io.profiles import icc_name
 from jaxgs.io.read import Image, read_image
-from jaxgs.io.write import check_format, write_image, write_samples
+from jaxgs.io.write import (
+  check_format,
+  profile_fault,
+  write_image,
+  write_samples,
+)
 
 __all__ = [
   "IMAGE_SUFFIXES",
@@ -19,6 +24,7 @@ __all__ = [
   "check_format",
   "check_writable",
   "icc_name",
+  "profile_fault",
   "read_image",
   "write_atomic",
   "write_image",

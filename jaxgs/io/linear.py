@@ -33,6 +33,7 @@ def clean_linear(
     if nan == "error":
       reason = "are NaN or infinite; with nan=zero they are 0"
       raise ImageError(path, f"{_count(bad)} {reason}")
+    _notice(path, f"{_count(bad)} are NaN or infinite: read as 0")
     pixels[bad] = 0
   colours = pixels[..., :-1] if has_alpha else pixels
   _clip(path, colours, "colours", np.inf, colours.max(), nan)
@@ -59,10 +60,14 @@ def _clip(
     raise ImageError(
       path, f"{span}, expected {limits}; with nan=zero they are clipped"
     )
+  _notice(path, f"{span}: clipped to {limits}")
+  np.clip(values, 0, high, out=values)
+
+
+def _notice(path: str | os.PathLike, text: str) -> None:
   from absl import logging
 
-  logging.warning("%s: %s: clipped to %s", os.fspath(path), span, limits)
-  np.clip(values, 0, high, out=values)
+  logging.warning("%s: %s", os.fspath(path), text)
 
 
 def _count(bad: np.ndarray) -> str:

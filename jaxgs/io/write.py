@@ -73,8 +73,9 @@ def check_format(
       path, f"{width}x{height} is larger than {suffix}'s {most}x{most}"
     )
   _check_sample(path, suffix, sample)
-  if icc is not None:
-    _check_profile(path, suffix, num_channels - has_alpha, icc)
+  num_colours = num_channels - has_alpha
+  if icc is not None and (fault := profile_fault(path, num_colours, icc)):
+    raise ImageError(path, fault)
 
 
 def _check_sample(path: str | os.PathLike, suffix: str, sample: str) -> None:
@@ -96,19 +97,32 @@ def _check_sample(path: str | os.PathLike, suffix: str, sample: str) -> None:
     check_openexr(path)
 
 
-def _check_profile(
-  path: str | os.PathLike, suffix: str, num_colours: int, icc: bytes
-) -> None:
+def profile_fault(
+  path: str | os.PathLike, num_colours: int, icc: bytes
+) -> str | None:
+  """Why an image file cannot store a colour profile, or None if it can.
+
+  Args:
+    path: the file to be written; the suffix chooses the format.
+    num_colours: channels that are not alpha.
+    icc: the profile.
+
+  Returns:
+    The reason in a few words.
+
+  Raises:
+    ImageError: an unknown suffix.
+  """
+  suffix = check_suffix(path, IMAGE_SUFFIXES)
   if suffix in _NO_PROFILE:
-    raise ImageError(path, f"{suffix} cannot store a colour profile")
+    return f"{suffix} cannot store a colour profile"
   # WebP has no grey: the pixels become RGB, their profile does not.
   is_grey = num_colours == 1 and suffix != ".webp"
   colours = "GRAY" if is_grey else "RGB"
   if icc_space(icc) != colours:
     found = f"{icc_space(icc) or 'no known'} colours"
-    raise ImageError(
-      path, f"colour profile {icc_name(icc)} of {found}, expected {colours}"
-    )
+    return f"colour profile {icc_name(icc)} of {found}, expected {colours}"
+  return None
 
 
 def write_image(

@@ -24,23 +24,18 @@ _MARK = "#D55E00"
 GREY = "#8C8C8C"
 
 
-def to_rgb(
-  pixels: np.ndarray, *, has_alpha: bool = False, gamma: float = 1.0
-) -> np.ndarray:
+def to_rgb(pixels: np.ndarray, *, has_alpha: bool = False) -> np.ndarray:
   """Colours that a screen can show.
 
   Args:
     pixels: (..., C) float: grey, RGB, either with alpha, or other channels, of
       which the first three stand for RGB.
     has_alpha: The last channel is alpha; white shines through.
-    gamma: The values are those of the picture to this power.
 
   Returns:
     (..., 3) float32 in [0, 1].
   """
   pixels = np.clip(np.nan_to_num(np.asarray(pixels, np.float32)), 0.0, 1.0)
-  if gamma != 1.0:
-    pixels = pixels ** np.float32(1.0 / gamma)
   color, alpha = pixels, np.float32(1.0)
   if has_alpha:
     color, alpha = pixels[..., :-1], pixels[..., -1:]

@@ -8,6 +8,7 @@ import typing
 
 import numpy as np
 
+from jaxgs import codec
 from jaxgs.plots.film import write_film
 from jaxgs.plots.layout import figure_pixels, make_figure
 from jaxgs.plots.panels import Panel, ellipses_panel, picture_panel, to_rgb
@@ -59,12 +60,18 @@ def stored_rgb(pixels: np.ndarray, job: Job) -> np.ndarray:
     job: What is fitted.
 
   Returns:
-    (H, W, 3) float32 in [0, 1]; linear light is shown under its curve.
+    (H, W, 3) float32 in [0, 1], of the first map; linear light is shown under
+    its curve.
   """
-  first = job.maps[0]
-  if first.alpha == "premultiplied":
-    pixels = unpremultiply(pixels[..., : first.channels])
-  return to_rgb(pixels, has_alpha=first.has_alpha)
+  return _to_rgb(pixels, job.maps[0])
+
+
+def _to_rgb(stored: np.ndarray, one: codec.Map) -> np.ndarray:
+  """RGB of values (..., C) as a file stores them, of which a map is first."""
+  stored = stored[..., : one.channels]
+  if one.alpha == "premultiplied":
+    stored = unpremultiply(stored)
+  return to_rgb(stored, has_alpha=one.has_alpha)
 
 
 def state_panel(title: str, state: FitState, job: Job) -> Panel:
@@ -86,12 +93,12 @@ def state_panel(title: str, state: FitState, job: Job) -> Panel:
   return ellipses_panel(
     title,
     gaussians,
-    splat_colors(gaussians, blend, gamma, job.maps[0].has_alpha),
+    splat_colors(gaussians, blend, gamma, job.maps[0]),
   )
 
 
 def splat_colors(
-  gaussians: Gaussians2D, blend: str, gamma: float, has_alpha: bool
+  gaussians: Gaussians2D, blend: str, gamma: float, one: codec.Map
 ) -> np.ndarray:
   """The colours that splats show.
 
@@ -100,7 +107,7 @@ def splat_colors(
     blend: "norm", where a splat shows its own colour, or "sum", where that is
       times its amplitude.
     gamma: Exponent of the features.
-    has_alpha: The last channel is alpha.
+    one: What their first channels are.
 
   Returns:
     (N, 3) float32 in [0, 1].
@@ -108,7 +115,7 @@ def splat_colors(
   shown = gaussians.feature
   if blend == "sum":
     shown = shown * np.exp(gaussians.log_weight)[:, None]
-  return to_rgb(shown, has_alpha=has_alpha, gamma=gamma)
+  return _to_rgb(np.clip(shown, 0.0, 1.0) ** np.float32(1.0 / gamma), one)
 
 
 def draw_frame(state: FitState, job: Job) -> np.ndarray:

@@ -98,6 +98,21 @@ def test_pictures_that_a_metric_cannot_take(capsys, tmp_path, weights):
   assert "lpips: LPIPS (alex) takes pictures from 31x31" in line
 
 
+def test_metrics_of_values_up_to_1_refuse_linear_light(capsys, tmp_path):
+  path = tmp_path / "light.tif"
+  write_image(path, 3 * pair(30, 9)[0], sample="float")
+  for name in ("ssim", "ms_ssim", "lpips"):
+    line = _refusal(capsys, path, path, f"--metrics=psnr,{name}")
+    assert f"{name}: takes values from 0 to 1, not linear light" in line
+  code, out, err = _run(capsys, path, path, "--metrics=all", "--json")
+  assert code == 0
+  assert list(json.loads(out))[2:] == ["log_psnr_db", "pu_psnr_db", "flip"]
+  assert err.count("is left out: takes values from 0 to 1") == 3
+  code, out, err = _run(capsys, path, path)
+  assert (code, err) == (0, "")
+  assert "SSIM" not in out
+
+
 def test_absolute_error_map(capsys, tmp_path, files):
   out = tmp_path / "map.png"
   options = ("--error_map_kind=absolute", "--error_gain=2")
@@ -155,5 +170,5 @@ def test_missing_matplotlib_is_one_line(capsys, tmp_path, files, monkeypatch):
   monkeypatch.setitem(sys.modules, "matplotlib", None)
   out = tmp_path / "map.png"
   line = _refusal(capsys, *files, f"--error_map={out}")
-  assert "pip install 'jaxgs[experiments]'" in line
+  assert "pip install 'jaxgs[plots]'" in line
   assert not out.exists()

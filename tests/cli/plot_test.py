@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import sys
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgs import cli
+from jaxgs import cli, codec
 from jaxgs.cli import plot
 from jaxgs.config import preset
 from jaxgs.decompress import decompress
 from jaxgs.io import read_image, write_image
+from jaxgs.job import Job
 from jaxgs.plots import Film, panels, progress
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "v1"
@@ -80,6 +82,76 @@ def test_scale_and_window(capsys, tmp_path):
   rgb = panels.to_rgb(fine / np.float32(255), has_alpha=True)
   drawn = read_image(out).pixels[..., :3]
   np.testing.assert_allclose(drawn, rgb, atol=1.01 / 255)
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "suffix"),
+  (
+    ("premultiplied_rgba", (), ".png"),
+    ("linear_rgb", (), ".exr"),
+    ("stack", ("--map", "albedo"), ".png"),
+    ("stack", ("--map", "leaf-Ä"), ".png"),
+    ("stack", ("--map", "glow"), ".exr"),
+  ),
+)
+@pytest.mark.parametrize("kind", ("sheet", "flip", "ids"))
+def test_maps(capsys, tmp_path, name, options, suffix, kind):
+  file = GOLDEN / f"{name}.jgs"
+  if suffix == ".exr":
+    pytest.importorskip("OpenEXR", reason="OpenEXR files")
+  (tmp_path / "maps").mkdir()
+  decoded = tmp_path / "maps" / f"a{suffix}"
+  if options:
+    assert cli.main(["decode", str(file), str(tmp_path / "maps")]) == 0
+    decoded = decoded.with_stem(options[1])
+  else:
+    assert cli.main(["decode", str(file), str(decoded)]) == 0
+  capsys.readouterr()
+  out = tmp_path / "a.png"
+  seen = (*options, "--image", decoded, "--kind", kind)
+  _run(capsys, file, out, *seen, "--scale", "1")
+  assert np.ptp(read_image(out).pixels) > 0.5
+
+
+def test_colours_of_maps_are_those_of_their_pictures(capsys, tmp_path):
+  # One splat all over a picture: it has the colour of the picture.
+  for name in ("premultiplied_rgba", "linear_rgb", "stack"):
+    header, _ = codec.decode((GOLDEN / f"{name}.jgs").read_bytes())
+    lattice = header.lattice._replace(
+      geometry_power=0, feature_power=0, feature_weight_power=0
+    )
+    header = dataclasses.replace(
+      header, num_gaussians=1, gamma=512, lattice=lattice
+    )
+    values = np.linspace(0.5, 0.9, header.channels) * 2**16
+    one = codec.Symbols(
+      position=np.zeros((1, 2), int),
+      scale=np.array([[60, 0]]),
+      angle=np.array([0]),
+      weight=np.array([0]),
+      feature=np.rint(values / lattice.feature_step).astype(int)[None],
+    )
+    file = tmp_path / f"{name}.jgs"
+    file.write_bytes(codec.encode(header, one))
+    seen = []
+    for options in ((), ("--background", "image", "--alpha", "0")):
+      bare = ("--bare", "--scale", "1", "--sigmas", "9", *options)
+      _run(capsys, file, tmp_path / "a.png", *bare)
+      seen.append(read_image(tmp_path / "a.png").pixels[8, 8, :3])
+    np.testing.assert_allclose(*seen, atol=0.02, err_msg=name)
+    assert np.ptp(seen[0]) > 0.1
+
+
+def test_refusals_of_maps(capsys, tmp_path, reference):
+  stack, light = GOLDEN / "stack.jgs", GOLDEN / "linear_rgb.jgs"
+  out = tmp_path / "a.png"
+  line = _refusal(capsys, stack, out, "--map", "bump")
+  assert "no map 'bump', it has albedo, height" in line
+  line = _refusal(capsys, light, out, "--map", "bump")
+  assert "no map 'bump', it is one picture" in line
+  write_image(reference, np.zeros((60, 50, 3), np.float32))
+  line = _refusal(capsys, light, out, "--kind", "error", "--image", reference)
+  assert "linear_rgb.jgs is linear light (floats), " in line
 
 
 def test_images_have_errors_too(capsys, tmp_path, reference):
@@ -176,9 +248,8 @@ def test_a_film_is_of_the_last_fit(monkeypatch):
   monkeypatch.setattr(
     progress, "draw_frame", lambda state, *_, **__: state.step
   )
-  film = Film(
-    preset("fast", num_gaussians=9, num_steps=900), (4, 5), has_alpha=False
-  )
+  config = preset("fast", num_gaussians=9, num_steps=900)
+  film = Film(Job.of(np.zeros((4, 5, 3), np.uint8), config))
   for step in (5, 900, *range(3, 901, 3), 901):
     film.report(types.SimpleNamespace(step=step))
   # At most about a hundred frames, the first and the last of them.

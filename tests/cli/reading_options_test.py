@@ -9,6 +9,7 @@ from jaxgs import cli
 from jaxgs.cli import encode, encode_batch
 from jaxgs.cli.report import CliError
 from jaxgs.io import write_image
+from jaxgs.job import Job
 
 
 @pytest.fixture
@@ -27,22 +28,18 @@ def images(monkeypatch):
   """The images that get as far as the fit."""
   found = {}
 
-  def compress(args, image, config):
-    found[args.input] = image
-    raise CliError("not here")
-
   def job_of(pixels, config, **options):
     raise CliError("not here")
 
-  monkeypatch.setattr(encode, "_compress", compress)
-  monkeypatch.setattr(encode_batch.Job, "of", job_of)
+  monkeypatch.setattr(Job, "of", job_of)
   read_image = encode_batch.read_image
 
   def read(path, **options):
     found[path] = read_image(path, **options)
     return found[path]
 
-  monkeypatch.setattr(encode_batch, "read_image", read)
+  for module in (encode, encode_batch):
+    monkeypatch.setattr(module, "read_image", read)
   return found
 
 

@@ -1,19 +1,18 @@
 """`jaxgs saliency`, and --saliency of the commands that encode."""
 
-import importlib
 import re
 import sys
-import types
 
 import numpy as np
 import pytest
 
 from jaxgs import cli
-from jaxgs.cli import encode_batch
+from jaxgs.cli import encode, encode_batch
 from jaxgs.cli import saliency as command
-from jaxgs.compress import Job
+from jaxgs.cli.arguments import make_parser
 from jaxgs.config import preset
 from jaxgs.io import read_image, write_image
+from jaxgs.job import Job
 from jaxgs.saliency import spectral_residual
 from jaxgs.stream import compress_jobs
 
@@ -57,13 +56,13 @@ def test_refusals(capsys, monkeypatch, tmp_path, rgb):
   assert "is the input" in _refusal(capsys, "saliency", rgb, rgb)
   black = str(tmp_path / "black.png")
   write_image(black, np.zeros((3, 4, 1), np.float32))
-  encode = ("encode", rgb, jgs, *ONE, "--saliency")
+  single = ("encode", rgb, jgs, *ONE, "--saliency")
   batch = ("encode-batch", tmp_path, tmp_path / "out", *ONE, "--saliency")
-  for argv in (encode, batch):
+  for argv in (single, batch):
     assert "black.png: a saliency map" in _refusal(capsys, *argv, black)
     assert "no.png: no such file" in _refusal(capsys, *argv, "no.png")
   pytest.importorskip("flax", reason="EML-Net needs flax")
-  for argv in (encode, batch, ("saliency", rgb, out, "--model")):
+  for argv in (single, batch, ("saliency", rgb, out, "--model")):
     line = _refusal(capsys, *argv, "emlnet")
     assert f"{tmp_path}/emlnet.npz: no such file" in line
     assert "$JAXGS_WEIGHTS or ~/.cache/jaxgs/weights" in line
@@ -97,12 +96,11 @@ def test_masks_of_each_argument(tmp_path):
 def test_encode_passes_the_mask_on(capsys, monkeypatch, tmp_path, rgb):
   seen = []
 
-  def compress(pixels, config, **options):
-    seen.append(options["mask"])
+  def compress(args, job, watch):
+    seen.append(job.mask)
     raise KeyboardInterrupt
 
-  module = importlib.import_module("jaxgs.compress")
-  monkeypatch.setattr(module, "compress", compress)
+  monkeypatch.setattr(encode, "_compress", compress)
   for options in ((), ("--saliency", "spectral")):
     argv = ["encode", rgb, str(tmp_path / "a.jgs"), *ONE, *options]
     assert cli.main(argv) == 130
@@ -113,7 +111,8 @@ def test_encode_passes_the_mask_on(capsys, monkeypatch, tmp_path, rgb):
 
 
 def test_encode_batch_passes_the_mask_on(tmp_path, rgb):
-  args = types.SimpleNamespace(num_gaussians=5, preset="fast", steps=1)
+  argv = ("encode-batch", "in", "out", "--num_gaussians", "5", "--steps", "1")
+  args = make_parser().parse_args(argv)
   task = encode_batch._Task(rgb, str(tmp_path / "a.jgs"))
   mask_of = command.mask_source("spectral")
   job = encode_batch._load(args, mask_of, task)

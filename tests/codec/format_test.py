@@ -11,8 +11,11 @@ import pytest
 
 import jaxgs
 from jaxgs import codec
+from jaxgs.codec import maps
 from jaxgs.codec.bitstream import read_sections, write_sections
-from tests.codec import tiny_columns, tiny_reader
+from jaxgs.decompress import draw_maps
+from jaxgs.transfer import levels_to_float
+from tests.codec import tiny_columns, tiny_maps, tiny_reader
 from tests.codec.conftest import make_splats
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -33,9 +36,20 @@ def check_symbols(data):
 
 
 def test_reader_is_independent():
-  for module in (tiny_reader, tiny_columns):
+  for module in (tiny_reader, tiny_columns, tiny_maps):
     source = pathlib.Path(module.__file__).read_text()
     assert not re.search(r"^\s*(import|from) (jaxgs|kernels)", source, re.M)
+
+
+def check_maps(found, wanted):
+  for one, want in zip(found, wanted, strict=True):
+    assert (one.name, one.channels) == (want.name, want.channels)
+    assert maps.SAMPLES[one.samples] == (want.sample, want.bit_depth)
+    assert maps.CURVES[one.curve] == want.curve
+    assert (one.scale, one.peak) == (want.curve_scale, want.curve_peak)
+    assert maps.ALPHAS[one.alpha] == want.alpha
+    assert one.ycocg == (want.color_transform == "ycocg")
+    assert one.normals == want.is_normal
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -45,6 +59,8 @@ def test_golden_files(path):
   gaussians, header = jaxgs.decode_gaussians(data)
   for name in ("top_k", "cutoff", "epsilon", "lanes", "gamma"):
     assert getattr(head, name) == getattr(header, name)
+  assert head.icc == header.icc
+  check_maps(head.maps, header.pictures)
   names = ("centre", "log_scale", "theta", "log_weight", "f")
   for name, want in zip(names, gaussians, strict=True):
     got = tiny_reader.values(splats, name)
@@ -61,17 +77,34 @@ def test_golden_files(path):
     ("sum_gray", 1.0),
     ("norm_rgb", 0.6),
     ("adaptive_rgb", 0.5),
+    ("stack", 1.0),
+    ("linear_rgb", 0.5),
+    ("premultiplied_rgba", 1.0),
   ),
 )
 def test_pictures(name, scale):
   data = (GOLDEN[0].parent / f"{name}.jgs").read_bytes()
   head, splats = tiny_reader.decode(data)
-  got = tiny_reader.draw(head, splats, scale)
-  want = jaxgs.decompress(data, scale=scale)
-  assert got.shape == want.shape
-  assert name == "one" or np.ptp(got) > 50
-  # Of 65536 levels float32 does not know each.
-  assert np.abs(got - want.astype(int)).max() <= (1 if head.depth == 0 else 8)
+  found = tiny_reader.draw(head, splats, scale)
+  pictures = draw_maps(*codec.decode(data), scale=scale)
+  assert list(found) == list(pictures)
+  spread = [np.ptp(levels_to_float(picture)) for picture in pictures.values()]
+  assert name == "one" or (min(spread) > 0.01 and max(spread) > 0.2)
+  for one in head.maps:
+    got, want = found[one.name], pictures[one.name]
+    assert got.shape == want.shape
+    if one.samples > 1:
+      # An error of float32 goes through an exponential.
+      rtol = 2e-3 if one.samples == 2 else 1e-4
+      np.testing.assert_allclose(got, want, rtol=rtol, atol=1e-5)
+      continue
+    difference = np.abs(got - want.astype(int))
+    if one.alpha == 2:
+      # By as much as the division by alpha makes of it.
+      difference[..., :-1] *= got[..., -1:]
+      difference[..., :-1] //= 65535 if one.samples else 255
+    # Of 65536 levels float32 does not know each.
+    assert difference.max() <= (8 if one.samples else 1)
 
 
 def with_contexts():
@@ -149,7 +182,34 @@ def test_both_refuse_the_same_files():
   assert 10 < num_read < 150
 
 
-@pytest.mark.parametrize("tags", ("HPSWFF", "HPSFW", "HPSWZF", "HPSW", ""))
+@pytest.mark.parametrize("name", ("stack", "linear_rgb", "premultiplied_rgba"))
+def test_both_refuse_the_same_maps(name):
+  rng = np.random.default_rng(2)
+  payloads = read_sections((GOLDEN[0].parent / f"{name}.jgs").read_bytes())
+  # Nothing of the splats matters here: one is enough.
+  header, symbols = codec.decode(write_sections(payloads))
+  header = dataclasses.replace(header, num_gaussians=1)
+  one = codec.Symbols(*(leaf[:1] for leaf in symbols))
+  payloads = read_sections(codec.encode(header, one))
+  num_read = 0
+  for _ in range(300):
+    section = rng.choice([*payloads][1:-3])
+    damaged = bytearray(payloads[section])
+    damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+    data = write_sections(payloads | {section: bytes(damaged)})
+    found = read_by(tiny_reader.decode, data)
+    known = read_by(codec.decode, data)
+    assert (found is None) == (known is None), bytes(damaged)
+    if found:
+      check_maps(found[0].maps, known[0].pictures)
+      assert found[0].icc == known[0].icc
+      num_read += 1
+  assert 5 < num_read < 295
+
+
+@pytest.mark.parametrize(
+  "tags", ("HPSWFF", "HPSFW", "HPSWZF", "HPSW", "HIMPSWF", "HPMSWF", "")
+)
 def test_both_refuse_the_same_sections(tags):
   data = (GOLDEN[0].parent / "one.jgs").read_bytes()
   payloads = {name[0].upper(): p for name, p in read_sections(data).items()}

@@ -78,7 +78,7 @@ class Bits:
 
 def read_container(data):
   """2."""
-  reader, sections, tags = Reader(data), {}, b"HPSWF"
+  reader, sections, tags = Reader(data), {}, b"HMIPSWF"
   valid(reader.take(5) == b"\x89JGS\x01", "magic or version")
   while reader.at < len(data):
     start, tag = reader.at, reader.take(1)

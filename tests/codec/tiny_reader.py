@@ -2,7 +2,7 @@
 
 It shares no line with jaxgs: where both read the same, the text is complete.
 Numbers in docstrings are the sections of the text. Slow, and as short as that
-allows; the lower half is `tiny_columns`.
+allows; the lower half is `tiny_columns`, `tiny_maps` knows what channels are.
 """
 
 import itertools
@@ -21,6 +21,7 @@ from tests.codec.tiny_columns import (
   read_stream,
   valid,
 )
+from tests.codec.tiny_maps import finish, implied, read_maps, read_profile
 
 ROOTS = [math.isqrt(math.isqrt(math.isqrt(1 << (480 + j)))) for j in range(8)]
 
@@ -282,15 +283,22 @@ def dequantise(head, s):
   s.f = [
     v * step / 2**16 for v, step in zip(s.feature, s.feature_steps, strict=True)
   ]
-  if head.ycocg:
-    y, co, cg = s.f[:3]
-    s.f[:3] = y - cg / 2 + co / 2, y + cg / 2, y - cg / 2 - co / 2
+  c = 0
+  for one in head.maps:
+    if one.ycocg:
+      y, co, cg = s.f[c : c + 3]
+      s.f[c : c + 3] = y - cg / 2 + co / 2, y + cg / 2, y - cg / 2 - co / 2
+    c += one.channels
 
 
 def decode(data):
   """The header, and the splats with all their symbols and values."""
   sections = read_container(data)
   head = read_header(sections["H"], len(data))
+  head.maps = [implied(head)]
+  if "M" in sections:
+    head.maps = read_maps(sections["M"], head)
+  head.icc = read_profile(sections["I"]) if "I" in sections else b""
   splats = read_splats(sections, head)
   for s in splats:
     check_limits(head, s)
@@ -303,7 +311,7 @@ def values(splats, name):
 
 
 def draw(head, splats, scale=1.0):
-  """9: integers (H, W, C)."""
+  """9: (H, W, channels) of each map, by name."""
   width, height = (max(1, round(s * scale)) for s in (head.W, head.H))
   sharp = np.exp(2 * np.clip(values(splats, "log_scale"), -5, 12)) * scale**2
   v1, v2 = (sharp + max(0, 1 - scale**2) / 12).T
@@ -323,5 +331,10 @@ def draw(head, splats, scale=1.0):
       w[np.argsort(-w, kind="stable")[head.top_k :]] = 0
     total = 1 if head.sum else w.sum() + eps
     out[row, column] = w @ f / total if total else 0
-  out = np.clip(out, 0, 1) ** (1024 / head.gamma) * (255, 65535)[head.depth]
-  return np.rint(out).astype(int)
+  out = np.clip(out, 0, 1) ** (1024 / head.gamma)
+  ends = list(itertools.accumulate(one.channels for one in head.maps))
+  parts = np.split(out, ends[:-1], axis=-1)
+  return {
+    one.name: finish(part, one)
+    for one, part in zip(head.maps, parts, strict=True)
+  }

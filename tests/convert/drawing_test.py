@@ -12,10 +12,14 @@ from jaxgs.convert import (
   decode_drawing,
   encode_drawing,
   render_drawing,
+  render_maps,
 )
 from jaxgs.convert.inside import move_inside
+from jaxgs.decompress import draw_maps
+from jaxgs.transfer import premultiply, to_shown
 from jaxgs.types import Gaussians2D
 
+NORMAL = codec.Map(channels=3, is_normal=True)
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "v1"
 
 
@@ -83,9 +87,34 @@ def test_decodes_golden_files(name):
   assert psnr_db(render_drawing(found), jaxgs.decompress(data), 65535) > 80
 
 
+@pytest.mark.parametrize("name", ("stack", "linear_rgb", "premultiplied_rgba"))
+def test_maps_and_profiles(name):
+  data = (GOLDEN / f"{name}.jgs").read_bytes()
+  header, symbols = codec.decode(data)
+  found = check_drawing(decode_drawing(data))
+  assert (found.maps, found.icc) == (header.maps, header.icc)
+  again, _ = codec.decode(encode_drawing(found))
+  assert (again.maps, again.icc) == (header.maps, header.icc)
+  wanted = draw_maps(header, symbols)
+  drawn = render_maps(found)
+  assert list(drawn) == list(wanted)
+  for one in header.pictures:
+    a, b = (to_shown(x[one.name], one) for x in (drawn, wanted))
+    if one.alpha == "premultiplied":
+      a, b = premultiply(a), premultiply(b)
+    assert psnr_db(a, b, 1) > 70, one.name
+  if name == "stack":
+    with pytest.raises(ValueError, match="must be one picture, has 5"):
+      render_drawing(found)
+
+
 @pytest.mark.parametrize(
   ("change", "reason"),
   (
+    ({"maps": (codec.Map(channels=3, is_normal=True),) * 2}, "3, 3. channels"),
+    ({"maps": (codec.Map(channels=3),)}, "header says all"),
+    ({"maps": (NORMAL,), "bit_depth": 16}, "bit_depth and .* are the maps'"),
+    ({"icc": bytes(1 << 21)}, "profile of 2097152 bytes"),
     ({"height": 0}, "header height: got 0"),
     ({"bit_depth": 12}, "header bit_depth: got 12"),
     ({"gamma": 100.0}, "gamma must be 1/1024 to 64, got 100.0"),

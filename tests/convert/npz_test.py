@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from jaxgs import codec
 from jaxgs.config import RasterSpec
 from jaxgs.convert import (
   Drawing,
@@ -39,6 +40,59 @@ def test_round_trip(tmp_path):
     assert arrays["mean"].shape == (300, 2)
     assert arrays["blend"].item() == "sum"
     assert arrays["version"].item() == 1
+
+
+STACK = Drawing(
+  scattered(channels=4),
+  40,
+  50,
+  RasterSpec(cutoff=8.0),
+  maps=(
+    codec.Map(name="a", channels=3, alpha="none", color_transform="ycocg"),
+    codec.Map(
+      name="Ä b",
+      channels=1,
+      sample="half",
+      bit_depth=16,
+      curve="log",
+      curve_scale=-99,
+      curve_peak=200,
+    ),
+  ),
+  icc=b"colours",
+)
+
+
+def test_maps_and_profiles(tmp_path):
+  path = tmp_path / "a.npz"
+  write_npz(path, STACK)
+  assert read_npz(path)[1:] == check_drawing(STACK)[1:]
+
+
+@pytest.mark.parametrize(
+  ("change", "reason"),
+  (
+    ({"maps": np.array(7)}, "maps is not text"),
+    ({"maps": np.array("{")}, "maps: Expecting"),
+    ({"maps": np.array("7")}, "maps: .*not iterable"),
+    ({"maps": np.array('["a"]')}, "maps: .*mapping"),
+    ({"maps": np.array('[{"name": "a"}]')}, "maps: .*channels"),
+    ({"maps": np.array('[{"channels": 4, "size": 1}]')}, "maps: .*size"),
+    ({"maps": np.array('[{"channels": "4"}]')}, "maps: channels is '4'"),
+    ({"maps": np.array("[" * 99999)}, "maps: "),
+    ({"maps": np.array('[{"channels": 4, "name": "/"}]')}, "a slash"),
+    ({"icc": np.array([1.5])}, "icc is not bytes"),
+    ({"icc": np.zeros(1 << 21, np.uint8)}, "profile of 2097152 bytes"),
+  ),
+)
+def test_damaged_maps(tmp_path, change, reason):
+  path = tmp_path / "a.npz"
+  write_npz(path, STACK)
+  with np.load(path) as arrays:
+    values = dict(arrays) | change
+  np.savez(path, **values)
+  with pytest.raises(ImageError, match=reason):
+    read_npz(path)
 
 
 def test_an_invalid_drawing_is_not_written(tmp_path):

@@ -124,6 +124,20 @@ def test_alpha_and_grey():
   assert all(fill[1:3] == fill[3:5] == fill[5:] for fill in fills)
 
 
+@pytest.mark.parametrize("name", ("premultiplied_rgba", "linear_rgb"))
+def test_maps(name):
+  text = to_svg((GOLDEN / f"{name}.jgs").read_bytes())
+  group = ET.fromstring(text).find(f"{SVG}g")
+  is_seen_through = group[0].tag == f"{SVG}circle"
+  assert is_seen_through == (name == "premultiplied_rgba")
+  assert sum(shape.tag == f"{SVG}circle" for shape in group) > 100
+
+
+def test_a_stack_is_no_svg():
+  with pytest.raises(ValueError, match="one picture, not 5 maps"):
+    to_svg((GOLDEN / "stack.jgs").read_bytes())
+
+
 def test_many_gaussians_take_the_colours_at_their_centres(data, monkeypatch):
   monkeypatch.setattr(svg, "_FIT_GAUSSIANS", 50)
   gaussians = decode_drawing(data).gaussians

@@ -33,14 +33,16 @@ def _picture(**places):
 
 
 @pytest.mark.parametrize("dtype", (np.float16, np.float32, np.float64))
-def test_not_finite(tmp_path, dtype):
+def test_not_finite(tmp_path, caplog, dtype):
   path = _tiff(tmp_path, _picture(_12=np.nan, _30=np.inf).astype(dtype))
   with pytest.raises(ImageError) as caught:
     read_image(path)
   expected = "2 of 20 pixels (first at x=2, y=1) are NaN or infinite"
   assert expected in str(caught.value)
-  pixels = read_image(path, nan="zero").pixels[..., 0]
+  with caplog.at_level(logging.WARNING):
+    pixels = read_image(path, nan="zero").pixels[..., 0]
   np.testing.assert_array_equal(pixels, _picture(_12=0, _30=0))
+  assert f"{expected}: read as 0" in caplog.text
 
 
 def test_too_large_for_a_float32(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxgs import plots
+from jaxgs import codec, plots
 from jaxgs.plots import panels
 from jaxgs.types import Gaussians2D
 
@@ -159,33 +159,43 @@ def test_a_map_of_nothing_has_a_bar():
 
 
 @pytest.mark.parametrize(
-  ("pixel", "has_alpha", "gamma", "wanted"),
+  ("pixel", "has_alpha", "wanted"),
   (
-    ((0.2, 0.4, 0.6), False, 1.0, (0.2, 0.4, 0.6)),
-    ((-1.0, 0.4, 7.0), False, 1.0, (0.0, 0.4, 1.0)),
-    ((0.3,), False, 1.0, (0.3, 0.3, 0.3)),
-    ((0.4, 0.5), True, 1.0, (0.7, 0.7, 0.7)),
-    ((0.0, 1.0, 0.5, 0.5), True, 1.0, (0.5, 1.0, 0.75)),
-    ((0.25, 0.25, 0.25), False, 2.0, (0.5, 0.5, 0.5)),
-    ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), False, 1.0, (0.1, 0.2, 0.3)),
-    ((np.nan, 0.2, 0.3), False, 1.0, (0.0, 0.2, 0.3)),
+    ((0.2, 0.4, 0.6), False, (0.2, 0.4, 0.6)),
+    ((-1.0, 0.4, 7.0), False, (0.0, 0.4, 1.0)),
+    ((0.3,), False, (0.3, 0.3, 0.3)),
+    ((0.4, 0.5), True, (0.7, 0.7, 0.7)),
+    ((0.0, 1.0, 0.5, 0.5), True, (0.5, 1.0, 0.75)),
+    ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), False, (0.1, 0.2, 0.3)),
+    ((np.nan, 0.2, 0.3), False, (0.0, 0.2, 0.3)),
   ),
 )
-def test_colours_for_a_screen(pixel, has_alpha, gamma, wanted):
+def test_colours_for_a_screen(pixel, has_alpha, wanted):
   pixels = np.array([pixel], np.float32)
-  found = plots.to_rgb(pixels, has_alpha=has_alpha, gamma=gamma)
+  found = plots.to_rgb(pixels, has_alpha=has_alpha)
   np.testing.assert_allclose(found[0], wanted, atol=1e-6)
 
 
-def test_colours_of_splats():
+@pytest.mark.parametrize(
+  ("blend", "gamma", "alpha", "wanted"),
+  (
+    ("norm", 1.0, "none", (0.04, 0.16, 0.09)),
+    ("sum", 1.0, "none", (0.08, 0.32, 0.18)),
+    ("norm", 2.0, "none", (0.2, 0.4, 0.3)),
+    # On white: straight, c a + 1 - a; premultiplied, c + 1 - a.
+    ("norm", 2.0, "straight", (0.6, 0.7, 0.65)),
+    ("norm", 2.0, "premultiplied", (0.7, 0.9, 0.8)),
+  ),
+)
+def test_colours_of_splats(blend, gamma, alpha, wanted):
+  # The channels of another map behind are not looked at.
   splats = _gaussians((1, 1, 1, 1, 0))._replace(
-    feature=np.float32([[0.2, 0.4, 0.1]]), log_weight=np.log([2.0])
+    feature=np.float32([[0.04, 0.16, 0.09, 0.25, 0.9]]),
+    log_weight=np.log([2.0]),
   )
-  of = {
-    b: plots.splat_colors(splats, b, 1.0, False)[0] for b in ("norm", "sum")
-  }
-  np.testing.assert_allclose(of["norm"], (0.2, 0.4, 0.1), rtol=1e-6)
-  np.testing.assert_allclose(of["sum"], (0.4, 0.8, 0.2), rtol=1e-6)
+  one = codec.Map(channels=3 if alpha == "none" else 4, alpha=alpha)
+  found = plots.splat_colors(splats, blend, gamma, one)[0]
+  np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_without_colour():
