@@ -12,7 +12,6 @@ import functools
 import importlib.util
 import inspect
 import os
-from importlib import metadata
 
 import jax
 import jax.numpy as jnp
@@ -38,10 +37,13 @@ def compiling_for(capability: int):
     capability: 80, 90, ...; the GPU need not be there.
   """
   token = _capability.set(capability)
+  # What JAX has traced for another capability it would use again.
+  jax.clear_caches()
   try:
     yield
   finally:
     _capability.reset(token)
+    jax.clear_caches()
 
 
 def refusal(platform: str) -> str | None:
@@ -66,18 +68,6 @@ def refusal(platform: str) -> str | None:
     _jax_triton()
   except ImportError as error:
     return f"jax-triton cannot be imported ({error})"
-  return None
-
-
-def interpreter_refusal() -> str | None:
-  """Why Triton's interpreter cannot be used here; None if it can."""
-  if importlib.util.find_spec("triton") is None:
-    return "the package triton is not installed"
-  version = tuple(map(int, np.__version__.split(".")[:2]))
-  # Up to Triton 3.6 it converts arrays of one element to Python numbers, which
-  # NumPy 2.4 refuses.
-  if version >= (2, 4) and metadata.version("triton").startswith("3.6."):
-    return f"Triton 3.6 cannot interpret with NumPy {np.__version__}"
   return None
 
 
@@ -138,7 +128,14 @@ def call(
       *arrays, out_shape=out, zeroed_outputs=tuple(range(zeroed)), **settings
     )
   refs = [jax.new_ref(jnp.zeros(o.shape, o.dtype)) for o in out[:zeroed]]
-  rest = triton_call(*arrays, *refs, out_type=out[zeroed:], **settings)
+  rest = triton_call(
+    *arrays,
+    *refs,
+    out_type=out[zeroed:],
+    # As 0.3 does by itself; Triton 3.9 wants to be told.
+    backend_options={"enable_fp_fusion": True},
+    **settings,
+  )
   return (*(ref[...] for ref in refs), *rest)
 
 
@@ -179,8 +176,27 @@ class _HostTensor:
     assert other.array is self.array
 
 
+@functools.cache
+def _mend_interpreter():
+  """Lets Triton 3.6 interpret with NumPy 2.4.
+
+  To use a tensor as a Python number it converts an array of shape (1,), which
+  NumPy no longer does.
+  """
+  from triton.runtime import interpreter
+
+  patch = interpreter._patch_lang_tensor
+
+  def mended(tensor, scope):
+    patch(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda x: int(x.handle.data.item()))
+
+  interpreter._patch_lang_tensor = mended
+
+
 def _interpret(kernel, arrays, out, grid, zeroed, constants):
   """`call` in Triton's interpreter."""
+  _mend_interpreter()
 
   def on_host(*inputs):
     # Outputs that the kernel must write start as poison.

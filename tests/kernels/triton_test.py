@@ -8,10 +8,13 @@ Triton's interpreter. One command runs only these tests on a GPU:
 
 import dataclasses
 import functools
+import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +27,17 @@ from jaxgs.kernels.rasterize import triton as triton_rasterize
 from jaxgs.binning import bin_splats
 from jaxgs.config import RasterSpec
 from jaxgs.project import project
+from jaxgs.rasterize import render
 from jaxgs.types import Splats
 from tests.kernels.rasterize_test_base import SPECS, RasterizeTestBase
 from tests.kernels.scenes import circle, random_gaussians
 
 ROOT = pathlib.Path(__file__).parents[2]
+# The number of the largest weights that are sorted sets the kernel's code.
+KERNEL_SPECS = SPECS | {
+  "norm_k4": RasterSpec(top_k=4),
+  "norm_k16": RasterSpec(top_k=16),
+}
 REFUSAL = triton_call.refusal(jax.default_backend())
 needs_kernels = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
 
@@ -52,13 +61,13 @@ def assert_same_lists(got, want):
   np.testing.assert_array_equal(got.ids[:length], want.ids[:length])
 
 
-def check_against_reference(name, size, n, tile, channels=3):
+def check_against_reference(name, size, n, tile, channels=3, *, max_pairs=2048):
   """Lists, picture and gradients of a scene."""
-  spec = dataclasses.replace(SPECS[name], tile=tile, max_pairs=2048)
+  spec = dataclasses.replace(KERNEL_SPECS[name], tile=tile, max_pairs=max_pairs)
   splats = scene(0, n, size, channels=channels)
   bins = triton_binning.bin_splats(spec, size, splats)
   want = load("xla", "binning").bin_splats(spec, size, splats)
-  if SPECS[name].edge == "smooth":
+  if spec.edge == "smooth":
     # A sharp edge may be rounded across a tile's border: neither is wrong.
     assert_same_lists(bins, want)
   image, residuals = triton_rasterize.forward(spec, size, splats, bins)
@@ -77,6 +86,24 @@ def check_against_reference(name, size, n, tile, channels=3):
     b = np.asarray(b)
     error = np.linalg.norm(np.float64(a) - b) / np.linalg.norm(b)
     assert error < 1e-4, (field, error)
+
+
+def check_batch():
+  """Gradients of two scenes in one call of the kernels."""
+  size = {"height": 5, "width": 9}
+  scenes = [random_gaussians(seed, n=8, **size) for seed in range(2)]
+  many = jax.tree.map(lambda *x: jnp.stack(x), *scenes)
+
+  def loss(gaussians, backend):
+    spec = RasterSpec(backend=backend, max_pairs=128, tile=8)
+    return jnp.sum(jnp.square(render(gaussians, **size, spec=spec).image))
+
+  got, want = (
+    jax.vmap(jax.value_and_grad(functools.partial(loss, backend=backend)))(many)
+    for backend in ("triton", "reference")
+  )
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
 
 
 @needs_kernels
@@ -167,10 +194,10 @@ def test_loss(size, channels, masked):
   check_loss(size, channels, masked)
 
 
-@needs_kernels
-def test_loss_of_a_batch():
+def check_loss_of_a_batch(*shape):
+  """Under two maps: 2 by 3 pairs of this shape."""
   rng = np.random.default_rng(0)
-  pairs = rng.random((2, 2, 3, 20, 24, 3)).astype(np.float32)
+  pairs = rng.random((2, 2, 3, *shape)).astype(np.float32)
   losses = [
     jax.vmap(
       jax.vmap(
@@ -184,12 +211,32 @@ def test_loss_of_a_batch():
   np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+@needs_kernels
+def test_loss_of_a_batch():
+  check_loss_of_a_batch(20, 24, 3)
+
+
 def has_cuda_plugin() -> bool:
   try:
     import jax_triton  # noqa: F401
   except ImportError:
     return False
   return True
+
+
+def assemble(ptx, target, folder):
+  """Has Triton's ptxas look at it: inline assembly is checked nowhere else."""
+  from triton import knobs
+
+  (folder / "a.ptx").write_text(ptx)
+  done = subprocess.run(
+    [knobs.nvidia.ptxas.path, f"-arch={target}", "a.ptx"],
+    cwd=folder,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(
@@ -200,11 +247,26 @@ def has_cuda_plugin() -> bool:
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
   ("name", "channels", "tile"),
-  [("norm", 3, 8), ("norm_k40", 1, 16), ("sum", 13, 32)],
+  [
+    ("norm", 3, 8),
+    ("norm_k4", 1, 16),
+    ("norm_k16", 8, 8),
+    ("norm_k40", 1, 16),
+    ("sum", 16, 32),
+  ],
 )
-def test_compiles_without_a_gpu(capability, name, channels, tile):
-  spec = dataclasses.replace(SPECS[name], tile=tile, max_pairs=4096)
+def test_compiles_without_a_gpu(
+  monkeypatch, tmp_path, capability, name, channels, tile
+):
+  from triton.backends.nvidia import compiler
+
+  spec = dataclasses.replace(KERNEL_SPECS[name], tile=tile, max_pairs=4096)
   size, n = (33, 41), 60
+  compiled, make_ptx = [], compiler.CUDABackend.make_ptx
+
+  def listen(*args):
+    compiled.append(make_ptx(*args))
+    return compiled[-1]
 
   def array(*shape):
     return jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -221,37 +283,67 @@ def test_compiles_without_a_gpu(capability, name, channels, tile):
     )
 
   splats = Splats(array(n, 2), array(n, 3), array(n), array(n, channels))
+  monkeypatch.setattr(compiler.CUDABackend, "make_ptx", listen)
   with triton_call.compiling_for(capability):
     traced = jax.jit(step).trace(splats, array(*size, channels))
     lowered = traced.lower(lowering_platforms=("cuda",)).as_text()
   # Four kernels make the lists, two draw, two compare, two differentiate.
   assert lowered.count("custom_call @triton_kernel_call") >= 10
+  # jax-triton keeps those of other cases, but not the two that draw.
+  assert len(compiled) >= 2
+  for ptx in compiled:
+    target = re.search(r"\.target (\w+)", ptx)[1]
+    assert target.removesuffix("a") == f"sm_{capability}"
+    assemble(ptx, target, tmp_path)
 
 
 # Small scenes: the interpreter takes a fraction of a millisecond per operation.
-INTERPRETED = """
-from tests.kernels import triton_test as t
-t.check_against_reference("norm", (9, 10), 16, 8)
-t.check_against_reference("norm_k40", (5, 6), 50, 8, channels=1)
-t.check_against_reference("sum_sharp", (6, 8), 8, 16, channels=5)
+INTERPRETED = {
+  "norm": 't.check_against_reference("norm", (6, 9), 12, 8, max_pairs=256)',
+  "norm_k4": """
+t.check_against_reference("norm_k4", (5, 6), 12, 8, channels=1, max_pairs=256)
 t.test_equal_weights_among_many()
-t.check_loss((7, 9), 1, True)
-"""
+""",
+  "norm_k16": """
+t.check_against_reference("norm_k16", (6, 7), 24, 8, channels=8, max_pairs=256)
+""",
+  "norm_k40": """
+t.check_against_reference("norm_k40", (5, 6), 45, 8, channels=1, max_pairs=256)
+""",
+  "sum": """
+t.check_against_reference("sum", (6, 9), 12, 8, channels=16, max_pairs=256)
+t.check_against_reference("sum_sharp", (6, 8), 8, 16, max_pairs=256)
+""",
+  "batch": """
+t.check_batch()
+t.test_lists_are_cut_where_there_is_no_room()
+""",
+  "loss": """
+t.check_loss((5, 9), 1, True)
+t.check_loss((3, 5), 8, False)
+t.check_loss((2, 3), 16, True)
+t.check_loss_of_a_batch(2, 3, 3)
+""",
+}
 
 
 @pytest.mark.skipif(triton_call.interpreted(), reason="runs in a subprocess")
 @pytest.mark.skipif(
-  triton_call.interpreter_refusal() is not None,
-  reason=str(triton_call.interpreter_refusal()),
+  importlib.util.find_spec("triton") is None,
+  reason="the package triton is not installed",
 )
-def test_arithmetic_in_the_interpreter():
+@pytest.mark.parametrize("case", INTERPRETED)
+def test_arithmetic_in_the_interpreter(case):
+  if case == "loss" and metadata.version("triton").startswith("3.9."):
+    pytest.skip("Triton 3.9 makes an integer of a comparison that it repeats")
   environment = os.environ | {
     "TRITON_INTERPRET": "1",
     "JAX_PLATFORMS": "cpu",
     "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
   }
+  code = f"from tests.kernels import triton_test as t\n{INTERPRETED[case]}"
   out = subprocess.run(
-    [sys.executable, "-c", INTERPRETED],
+    [sys.executable, "-c", code],
     cwd=ROOT,
     env=environment,
     capture_output=True,
@@ -263,7 +355,7 @@ def test_arithmetic_in_the_interpreter():
 
 @needs_kernels
 @pytest.mark.parametrize("tile", [8, 16, 32])
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", KERNEL_SPECS)
 def test_against_the_reference(name, tile):
   check_against_reference(name, (33, 41), 120, tile)
 
