@@ -18,6 +18,7 @@ LAYERS = [
     "codec",
     "native",
     "compilation_cache",
+    "bands",
     "weights",
   },
   {
@@ -43,6 +44,7 @@ LAYERS = [
     "availability",
   },
   {"state"},
+  {"picture"},
   {"growth", "step"},
   {"fit"},
   {
