@@ -8,7 +8,7 @@ import numpy as np
 from jaxgs import codec
 from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs_maps, read_jgs
 from jaxgs.cli.report import CliError, Report, check_backend
-from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
+from jaxgs.decompress import output_size, spec_of
 from jaxgs.io import check_format, check_writable, write_samples
 
 # These have no room for a colour profile, which is then left out.
@@ -36,9 +36,11 @@ def run(args) -> Report:
     )
   channels = sum(one.channels for one in maps)
   # More than four channels count as more pixels, as in `draw_maps`.
-  most = 4 * MAX_PIXELS // max(channels, 4)
+  most = 4 * args.max_pixels // max(channels, 4)
   if h * w > most:
-    raise CliError(f"{w}x{h} is over the limit of {most} pixels")
+    raise CliError(
+      f"{w}x{h} is over the limit of {most} pixels: see --crop, --max_pixels"
+    )
   for one in maps:
     check_format(
       paths[one.name],
@@ -48,7 +50,8 @@ def run(args) -> Report:
       icc=_profile(header, one, paths[one.name]),
     )
   check_backend(spec_of(header), decode=True)
-  _write(args, jgs, maps, paths, scale=scale, crop=(x, y, w, h))
+  window = {"scale": scale, "crop": (x, y, w, h)}
+  _write(args, jgs, maps, paths, **window, max_pixels=args.max_pixels)
   seconds = time.perf_counter() - began
   what = f"{w}x{h} pixels"
   if header.is_stack:
