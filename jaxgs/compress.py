@@ -14,6 +14,7 @@ from jaxgs.config import CompressConfig, FitConfig, QuantConfig
 from jaxgs.dequantize import Transform
 from jaxgs.fit import fit_chunk, resolve
 from jaxgs.job import Job
+from jaxgs.picture import band_size
 from jaxgs.quantize import device_lattice
 from jaxgs.state import FitState, init_fit
 
@@ -116,7 +117,7 @@ def with_more_pairs(config: FitConfig, size: tuple[int, int]) -> FitConfig:
   """The config with twice the room for tile-splat pairs."""
   spec = config.raster
   pairs = spec.max_pairs or default_max_pairs(
-    config.num_gaussians, *size, spec.tile
+    config.num_gaussians, *band_size(config, size), spec.tile
   )
   return dataclasses.replace(
     config, raster=dataclasses.replace(spec, max_pairs=2 * pairs)

@@ -143,6 +143,10 @@ class FitConfig:
     stop_gain_db: Early stop: the decay starts at once when the PSNR gained
       less than this over the last `stop_steps` steps; 0 never.
     stop_steps: See `stop_gain_db`.
+    band_rows: The picture is drawn and compared by bands of so many rows, which
+      bounds the memory and changes sums by their rounding only; not with
+      `ssim`. 0: all at once up to 2^25 pixels, then bands of at most about
+      2^23.
     raster: How splats become pixels.
   """
 
@@ -176,6 +180,7 @@ class FitConfig:
   noise: float = 0.0
   stop_gain_db: float = 0.0
   stop_steps: int = 500
+  band_rows: int = 0
   raster: RasterSpec = RasterSpec()
 
   def __post_init__(self):
@@ -241,6 +246,13 @@ class FitConfig:
       "l1, l2, ssim",
       (self.l1, self.l2, self.ssim),
       ">= 0 and not all 0",
+    )
+    _check(self.band_rows >= 0, "band_rows", self.band_rows, ">= 0")
+    _check(
+      self.band_rows == 0 or self.ssim == 0,
+      "band_rows",
+      self.band_rows,
+      "0 with ssim, whose windows reach over rows",
     )
     _check(
       all(0 < weight < math.inf for weight in self.channel_weights),

@@ -28,7 +28,7 @@ _BLOCK = 1 << 16
 # A decoder draws at most this many pixels and tile-splat pairs unless told
 # otherwise: 8192 x 8192 px, and three times what a fit of 500 000 splats has
 # there (about a minute on two cores through the xla backend). A crafted file
-# of a few kB could ask for hours.
+# of a few kB could ask for hours. Who allows more pixels allows more pairs.
 MAX_PIXELS = 1 << 26
 MAX_PAIRS = 1 << 24
 
@@ -231,12 +231,13 @@ def draw_maps(
   spec = spec_of(header, backend)
   count_pairs, paint = painter_of(header, symbols, spec, channels)
   pairs = count_pairs(window)
-  if pairs > MAX_PAIRS:
-    raise codec.BitstreamError(
-      f"the splats touch {pairs:.3g} tiles in all, over the limit of"
-      f" {MAX_PAIRS}: not drawn"
-    )
   height, width = window.height, window.width
+  most = MAX_PAIRS * max(height * width, MAX_PIXELS) // MAX_PIXELS
+  if pairs > most:
+    raise codec.BitstreamError(
+      f"the splats touch {pairs:.3g} tiles in all, over the limit of {most}:"
+      " not drawn"
+    )
   pictures = {
     one.name: np.empty((height, width, one.channels), dtype_of(one))
     for one in maps
@@ -246,6 +247,11 @@ def draw_maps(
     band = window.rows(top, min(rows, height - top))
     finish_rows(paint(band), header.gamma, maps, pictures, top)
   return pictures
+
+
+def own_pixels(header: codec.Header) -> int:
+  """The `max_pixels` that a file needs to be drawn as large as it is stored."""
+  return -(-header.height * header.width * max(header.channels, 4) // 4)
 
 
 def _choose(

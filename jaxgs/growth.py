@@ -6,10 +6,19 @@ Capacity is static, so both fill slots of a fixed pool.
 import jax
 import jax.numpy as jnp
 
+from jaxgs.bands import Band, over_bands, put_rows, rows_at
 from jaxgs.config import FitConfig
 from jaxgs.init import place, spread
-from jaxgs.state import FitState, Share, all_active, channel_roots, draw
-from jaxgs.types import Gaussians2D
+from jaxgs.picture import band_of, band_size, error_of, weights_of
+from jaxgs.project import project
+from jaxgs.state import (
+  FitState,
+  Share,
+  all_active,
+  channel_roots,
+  draw_splats,
+)
+from jaxgs.types import Gaussians2D, Splats
 
 
 def grow_or_relocate(
@@ -57,15 +66,13 @@ def grow_or_relocate(
 
 
 def _fresh(
-  key: jax.Array, drawn, image, config: FitConfig, mask, share: Share, count
+  key: jax.Array, error, image, config: FitConfig, mask, share: Share, count
 ) -> Gaussians2D:
-  """New splats where the squared error is.
+  """New splats where the squared error, (H, W), is.
 
   They take the image's colour: in the normalised blend a splat shows its own
   colour, so a residual would be wrong.
   """
-  error = jnp.square((drawn - image) * channel_roots(config, image.shape[2]))
-  error = jnp.sum(error, axis=-1)
   density = spread(error, 0.0, mask)
   fresh = place(key, image, density, count, scale=1.0)
   log_scale = jnp.log(jnp.maximum(config.growth_scale * share.spacing_px, 0.5))
@@ -81,10 +88,18 @@ def _grow(
 ) -> FitState:
   """Fills the next idle slots; moments of all others stay."""
   # Drawn again: a picture carried from step to step would be copied each time.
-  drawn = draw(state.gaussians, state.active, image.shape[:2], config).image
+  splats = project(state.gaussians, active=state.active)
+  size = rows, _ = band_size(config, image.shape[:2])
+
+  def body(error, band):
+    drawn = draw_splats(band_of(splats, band), size, config).image
+    return _put_errors(error, band, drawn, image, config)
+
+  error = jnp.zeros(image.shape[:2], image.dtype)
+  error = over_bands(body, error, image.shape[0], rows)
   key, key_place = jax.random.split(state.key)
   count = config.num_grown
-  fresh = _fresh(key_place, drawn, image, config, mask, share, count)
+  fresh = _fresh(key_place, error, image, config, mask, share, count)
   first = jnp.sum(state.active, dtype=jnp.int32)
   order = jnp.arange(count, dtype=jnp.int32)
   slots = first + order
@@ -98,6 +113,12 @@ def _grow(
   )
 
 
+def _put_errors(error, band: Band, drawn, image, config: FitConfig):
+  """The map of squared errors (H, W) with those of a band."""
+  part = rows_at(image, band.top, drawn.shape[0])
+  return put_rows(error, error_of(drawn, part, config), band.top)
+
+
 def _put(gaussians: Gaussians2D, slots, fresh: Gaussians2D) -> Gaussians2D:
   return jax.tree.map(
     lambda old, new: old.at[slots].set(new, mode="drop"), gaussians, fresh
@@ -106,8 +127,7 @@ def _put(gaussians: Gaussians2D, slots, fresh: Gaussians2D) -> Gaussians2D:
 
 def removal_costs(
   key: jax.Array,
-  gaussians: Gaussians2D,
-  active: jax.Array,
+  splats: Splats,
   size: tuple[int, int],
   config: FitConfig,
   *,
@@ -123,8 +143,7 @@ def removal_costs(
 
   Args:
     key: PRNG key.
-    gaussians: N Gaussians.
-    active: (N,) bool.
+    splats: N splats.
     size: (height, width), px.
     config: Uses `raster`.
     mask: (H, W), how much a pixel counts; all alike when None.
@@ -135,11 +154,11 @@ def removal_costs(
   """
 
   def picture(log_weight):
-    return draw(
-      gaussians._replace(log_weight=log_weight), active, size, config
+    return draw_splats(
+      splats._replace(log_weight=log_weight), size, config
     ).image
 
-  drawn, vjp = jax.vjp(picture, gaussians.log_weight)
+  drawn, vjp = jax.vjp(picture, splats.log_weight)
   roots = channel_roots(config, drawn.shape[2])
   if mask is not None:
     roots = roots * jnp.sqrt(mask.astype(drawn.dtype))[..., None]
@@ -149,7 +168,7 @@ def removal_costs(
     return total + jnp.square(vjp(signs)[0]), None
 
   keys = jax.random.split(key, num_probes)
-  total, _ = jax.lax.scan(probe, jnp.zeros_like(gaussians.log_weight), keys)
+  total, _ = jax.lax.scan(probe, jnp.zeros_like(splats.log_weight), keys)
   return total / num_probes, drawn
 
 
@@ -158,16 +177,28 @@ def _relocate(
 ) -> FitState:
   """Moves the splats that would be missed least to where the error is."""
   key, key_probe, key_place = jax.random.split(state.key, 3)
-  cost, drawn = removal_costs(
-    key_probe,
-    state.gaussians,
-    state.active,
-    image.shape[:2],
-    config,
-    mask=mask,
+  splats = project(state.gaussians, active=state.active)
+  size = rows, _ = band_size(config, image.shape[:2])
+
+  def body(carry, band):
+    cost, error = carry
+    # Bands have no pixel in common: their estimates add up.
+    part, drawn = removal_costs(
+      jax.random.fold_in(key_probe, band.index),
+      band_of(splats, band),
+      size,
+      config,
+      mask=weights_of(mask, band, size),
+    )
+    return cost + part, _put_errors(error, band, drawn, image, config)
+
+  start = (
+    jnp.zeros_like(splats.log_weight),
+    jnp.zeros(image.shape[:2], image.dtype),
   )
+  cost, error = over_bands(body, start, image.shape[0], rows)
   count = config.num_relocated
-  fresh = _fresh(key_place, drawn, image, config, mask, share, count)
+  fresh = _fresh(key_place, error, image, config, mask, share, count)
   _, slots = jax.lax.top_k(-jnp.where(state.active, cost, jnp.inf), count)
   wanted = jnp.float32(share.num_gaussians) * config.relocate_ratio
   order = jnp.arange(count, dtype=jnp.int32).astype(jnp.float32)

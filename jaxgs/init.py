@@ -3,29 +3,52 @@
 import jax
 import jax.numpy as jnp
 
+from jaxgs.bands import over_bands, put_rows, rows_at, rows_of_band
 from jaxgs.types import Gaussians2D
 
 METHODS = ("gradient", "random")
 
 
-def gradient_map(image: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def gradient_map(
+  image: jax.Array,
+  mask: jax.Array | None = None,
+  *,
+  roots: jax.Array | None = None,
+) -> jax.Array:
   """Squared image gradient, summed over the channels.
 
   Args:
     image: (H, W, C).
     mask: (H, W), 0 where the image is padding, which has no gradient.
+    roots: (1, 1, C), what the channels are multiplied by before; 1 when None.
 
   Returns:
     (H, W), central differences, one-sided at the border.
   """
-  padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+  height = image.shape[0]
+  rows = rows_of_band(image.shape[:2])
+
+  def body(out, band):
+    # A row more on either side; beyond the border the last one again.
+    index = jnp.arange(-1, rows + 1, dtype=jnp.int32) + band.top
+    index = jnp.clip(index, 0, height - 1)
+    part = image[index] if roots is None else image[index] * roots
+    valid = None if mask is None else mask[index] > 0
+    return put_rows(out, _inner_gradient(part, valid), band.top)
+
+  return over_bands(body, jnp.zeros(image.shape[:2], image.dtype), height, rows)
+
+
+def _inner_gradient(image: jax.Array, valid: jax.Array | None) -> jax.Array:
+  """`gradient_map` of all rows but the first and the last: (H - 2, W)."""
+  padded = jnp.pad(image, ((0, 0), (1, 1), (0, 0)), mode="edge")
   dx = 0.5 * (padded[1:-1, 2:] - padded[1:-1, :-2])
-  dy = 0.5 * (padded[2:, 1:-1] - padded[:-2, 1:-1])
+  dy = 0.5 * (image[2:] - image[:-2])
   dx2, dy2 = jnp.sum(dx * dx, axis=-1), jnp.sum(dy * dy, axis=-1)
-  if mask is not None:
-    valid = jnp.pad(mask > 0, 1, mode="edge")
-    dx2 = jnp.where(valid[1:-1, 2:] & valid[1:-1, :-2], dx2, 0.0)
-    dy2 = jnp.where(valid[2:, 1:-1] & valid[:-2, 1:-1], dy2, 0.0)
+  if valid is not None:
+    beside = jnp.pad(valid, ((0, 0), (1, 1)), mode="edge")
+    dx2 = jnp.where(beside[1:-1, 2:] & beside[1:-1, :-2], dx2, 0.0)
+    dy2 = jnp.where(valid[2:] & valid[:-2], dy2, 0.0)
   return dx2 + dy2
 
 
@@ -43,9 +66,33 @@ def sample_pixels(key: jax.Array, density: jax.Array, num_samples: int):
   Returns:
     (num_samples,) int32 indices into the flattened map, most likely first.
   """
+  height, width = density.shape
+  rows = rows_of_band((height, width))
+  if rows == height:
+    return jax.lax.top_k(_noisy(key, density), num_samples)[1]
+
+  def body(best, band):
+    # The largest of the picture are among the largest of its bands.
+    noisy = _noisy(
+      jax.random.fold_in(key, band.index), rows_at(density, band.top, rows)
+    )
+    if band.fresh is not None:
+      noisy = jnp.where(jnp.repeat(band.fresh, width), noisy, -jnp.inf)
+    index = band.top * width + jnp.arange(rows * width, dtype=jnp.int32)
+    noisy = jnp.concatenate([best[0], noisy])
+    index = jnp.concatenate([best[1], index])
+    largest, chosen = jax.lax.top_k(noisy, num_samples)
+    return largest, index[chosen]
+
+  nothing = jnp.full((num_samples,), -jnp.inf, density.dtype)
+  start = nothing, jnp.zeros((num_samples,), jnp.int32)
+  return over_bands(body, start, height, rows)[1]
+
+
+def _noisy(key: jax.Array, density: jax.Array) -> jax.Array:
+  """The log-density with Gumbel noise, flattened."""
   log_density = jnp.log(jnp.maximum(density.reshape(-1), 1e-30))
-  noisy = log_density + jax.random.gumbel(key, log_density.shape)
-  return jax.lax.top_k(noisy, num_samples)[1]
+  return log_density + jax.random.gumbel(key, log_density.shape)
 
 
 def spread(importance: jax.Array, random_ratio: float, mask=None) -> jax.Array:

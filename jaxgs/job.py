@@ -63,6 +63,9 @@ def to_float(image: np.ndarray, *, most: float = 1.0) -> tuple[np.ndarray, int]:
   return image.astype(np.float32), 8
 
 
+# Pixels that are compared at a time.
+_BLOCK_PX = 1 << 20
+
 # The largest float32: what is not finite is beyond it.
 _ANY = float(np.finfo(np.float32).max)
 
@@ -202,6 +205,8 @@ class Job:
   @property
   def target(self) -> np.ndarray:
     """What the fit sees: the image to the power of gamma."""
+    if self.config.gamma == 1:  # No copy: it may have gigabytes.
+      return self.image
     return self.image ** np.float32(self.config.gamma)
 
   @property
@@ -291,11 +296,16 @@ class Job:
   def _squared_errors(self, pictures) -> dict[str, float]:
     """Their sums over each map."""
     first, totals = 0, {}
+    height, width, _ = self.image.shape
+    rows = max(_BLOCK_PX // width, 1)
     for one in self.maps:
-      last = first + one.channels
-      error = to_coded(levels_to_float(pictures[one.name]), one)
-      error = error.astype(np.float64) - self.image[..., first:last]
-      totals[one.name] = float(np.vdot(error, error))
+      last, total = first + one.channels, 0.0
+      for top in range(0, height, rows):
+        band = slice(top, top + rows)
+        error = to_coded(levels_to_float(pictures[one.name][band]), one)
+        error = error.astype(np.float64) - self.image[band, :, first:last]
+        total += float(np.vdot(error, error))
+      totals[one.name] = total
       first = last
     return totals
 

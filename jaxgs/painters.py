@@ -130,9 +130,17 @@ def _native_painter(
   if len(channels) < header.channels:
     gaussians = gaussians._replace(feature=gaussians.feature[:, channels])
 
-  def splats_in(window: Window) -> Splats:
-    splats = place(gaussians, scale=window.scale, offset=(window.x, window.y))
+  @functools.lru_cache(maxsize=1)
+  def splats_at(scale: float) -> Splats:
+    splats = place(gaussians, scale=scale)
     return Splats(*(np.ascontiguousarray(leaf, np.float32) for leaf in splats))
+
+  def splats_in(window: Window) -> Splats:
+    # Bands of one picture differ in their corner alone.
+    splats = splats_at(window.scale)
+    return splats._replace(
+      mean=splats.mean - np.float32([[window.x, window.y]])
+    )
 
   def count_pairs(window: Window) -> float:
     mean, conic, log_weight, _ = _pointers(splats := splats_in(window))

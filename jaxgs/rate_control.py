@@ -9,7 +9,7 @@ import numpy as np
 from jaxgs import codec
 from jaxgs.compress import Report, compress_job, fit_image
 from jaxgs.config import CompressConfig
-from jaxgs.decompress import draw_maps
+from jaxgs.decompress import draw_maps, own_pixels
 from jaxgs.job import Job
 
 # Where the search for N begins: Kodak at 0.5 bit per pixel.
@@ -246,7 +246,9 @@ def job_to_psnr(
   for _ in range(8):
     job = _with_gaussians(job, n)
     data = compress_job(job, key=key, report=report)
-    reached = job.psnr_db(draw_maps(*codec.decode(data)))
+    header, symbols = codec.decode(data)
+    drawn = draw_maps(header, symbols, max_pixels=own_pixels(header))
+    reached = job.psnr_db(drawn)
     tried[n] = reached, data
     if psnr_db <= reached <= psnr_db + slack_db:
       break

@@ -14,7 +14,7 @@ from jaxgs.config import FitConfig
 from jaxgs.init import gradient_map, init_gaussians
 from jaxgs.project import project
 from jaxgs.rasterize import rasterize
-from jaxgs.types import Gaussians2D, RenderOutput
+from jaxgs.types import Gaussians2D, RenderOutput, Splats
 
 
 class FitState(NamedTuple):
@@ -146,7 +146,7 @@ def init_fit(
   share = share_of(config, image.shape[:2], mask, num_gaussians)
   if importance is None and config.channel_weights and config.init != "random":
     roots = channel_roots(config, image.shape[2])
-    importance = gradient_map(image * roots, mask)
+    importance = gradient_map(image, mask, roots=roots)
   first = init_gaussians(
     key_init,
     image,
@@ -192,8 +192,14 @@ def draw(
   config: FitConfig,
 ) -> RenderOutput:
   """Renders the Gaussians of a fit at (height, width) = size."""
+  return draw_splats(project(gaussians, active=active), size, config)
+
+
+def draw_splats(
+  splats: Splats, size: tuple[int, int], config: FitConfig
+) -> RenderOutput:
+  """Renders the splats of a fit at (height, width) = size."""
   height, width = size
-  splats = project(gaussians, active=active)
   spec = config.raster
   bins = bin_splats(splats, height=height, width=width, spec=spec)
   return rasterize(splats, bins, height=height, width=width, spec=spec)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxgs import optim
 from jaxgs.config import FitConfig, QuantConfig
 from jaxgs.dequantize import Transform
-from jaxgs.losses import image_loss_and_mse
 from jaxgs.noise import rounding_noise
+from jaxgs.picture import picture_loss
+from jaxgs.project import project
 from jaxgs.quantize import (
   DeviceLattice,
   canonicalize,
@@ -17,7 +18,7 @@ from jaxgs.quantize import (
   quantize,
 )
 from jaxgs.rate import Expected, estimated_bits, expect
-from jaxgs.state import FitState, Share, draw, share_of
+from jaxgs.state import FitState, Share, share_of
 from jaxgs.types import Gaussians2D
 
 # When the fields settle on the lattice, splat by splat, as shares of the
@@ -211,18 +212,8 @@ def fit_step(
       shift = jax.tree.map(lambda x, on: jnp.where(on, 0.0, x), shift, settled)
 
   def compare(gaussians):
-    out = draw(gaussians, state.active, size, config)
-    loss, mse = image_loss_and_mse(
-      out.image,
-      image,
-      l1=config.l1,
-      l2=config.l2,
-      ssim=config.ssim,
-      channel_weights=config.channel_weights,
-      mask=mask,
-      backend=config.raster.backend,
-    )
-    return loss, mse, out.dropped
+    splats = project(gaussians, active=state.active)
+    return picture_loss(splats, image, config, mask)
 
   def loss_of(gaussians):
     cost = 0.0

@@ -11,7 +11,7 @@ import pytest
 
 import jaxgs
 from jaxgs import codec, native
-from jaxgs.decompress import _to_levels, decompress, spec_of
+from jaxgs.decompress import _to_levels, decompress, own_pixels, spec_of
 from jaxgs.painters import uses_native
 from tests.codec.conftest import make_splats
 
@@ -159,6 +159,22 @@ def test_limits(backend):
     decompress(data, backend=backend, crop=(400, 0, 101, 5))
   with pytest.raises(ValueError, match="scale must be positive"):
     decompress(data, backend=backend, scale=float("nan"))
+
+
+def test_more_pixels_may_have_more_pairs(monkeypatch):
+  header, _ = codec.decode(read("six_channels"))
+  # Over four channels, pixels count more.
+  assert own_pixels(header) == 500 * 700 * 6 // 4
+  data = read("norm_rgb")
+  picture = decompress(data)
+  pixels = picture.shape[0] * picture.shape[1]
+  module = sys.modules["jaxgs.decompress"]
+  monkeypatch.setattr(module, "MAX_PAIRS", 40)
+  with pytest.raises(codec.BitstreamError, match="over the limit of 40:"):
+    decompress(data)
+  # As if it were a thousand times the usual largest picture.
+  monkeypatch.setattr(module, "MAX_PIXELS", pixels // 1000)
+  np.testing.assert_array_equal(decompress(data), picture)
 
 
 def test_settings_that_no_backend_has():

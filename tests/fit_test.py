@@ -13,6 +13,7 @@ from jaxgs.compress import fit_image
 from jaxgs.config import FitConfig, QuantConfig, RasterSpec
 from jaxgs.fit import default_rates, fit, fit_chunk
 from jaxgs.growth import removal_costs
+from jaxgs.project import project
 from jaxgs.quantize import device_lattice, lattice_of, quantize
 from jaxgs.state import draw, init_fit
 from tests.pictures import blobs, parrot
@@ -267,7 +268,11 @@ def test_removal_costs_are_what_removal_changes():
   state = full_state(config)
   size = (24, 32)
   costs, picture = removal_costs(
-    key(1), state.gaussians, state.active, size, config, num_probes=300
+    key(1),
+    project(state.gaussians, active=state.active),
+    size,
+    config,
+    num_probes=300,
   )
   for i in range(0, 40, 4):
     without = draw(state.gaussians, state.active.at[i].set(False), size, config)
@@ -327,7 +332,8 @@ def test_an_image_moves_its_share():
 
 def test_removal_costs_count_pixels_by_the_mask():
   state = full_state(SMALL)
-  args = (key(1), state.gaussians, state.active, (24, 32), SMALL)
+  splats = project(state.gaussians, active=state.active)
+  args = (key(1), splats, (24, 32), SMALL)
   plain, _ = removal_costs(*args)
   quarter, _ = removal_costs(*args, mask=jnp.full((24, 32), 0.25))
   np.testing.assert_allclose(quarter, 0.25 * plain, rtol=1e-4)

@@ -22,6 +22,7 @@ LAYERS = [
     "codec",
     "native",
     "compilation_cache",
+    "bands",
     "weights",
   },
   {
@@ -47,6 +48,7 @@ LAYERS = [
     "availability",
   },
   {"state"},
+  {"picture"},
   {"growth", "step"},
   {"fit"},
   {

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgs import bands
 from jaxgs.init import gradient_map, init_gaussians, sample_pixels, spread
 
 
@@ -78,3 +79,40 @@ def test_flat_images_get_the_uniform_density():
 def test_bad_number(number):
   with pytest.raises(ValueError, match=r"must be in 1\.\.1200"):
     init_gaussians(jax.random.key(0), step_image(), number)
+
+
+@pytest.fixture
+def small_bands(monkeypatch):
+  """Bands of 32 rows for pictures of 40 columns."""
+  monkeypatch.setattr(bands, "_WHOLE_PX", 2000)
+  monkeypatch.setattr(bands, "_BAND_PX", 32 * 40)
+
+
+@pytest.mark.parametrize("height", (64, 75))
+def test_gradient_map_in_bands(request, height):
+  image = jax.random.uniform(jax.random.key(0), (height, 40, 3))
+  roots = jnp.array([[[1.0, 2.0, 0.5]]])
+  mask = jnp.ones((height, 40)).at[31:34].set(0.0).at[:, 35:].set(0.0)
+  want = gradient_map(image, mask, roots=roots)
+  request.getfixturevalue("small_bands")
+  got = gradient_map(image, mask, roots=roots)
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_samples_in_bands_follow_the_density():
+  density = jnp.zeros((75, 40)).at[3:9].set(1.0).at[40:60].set(0.6)
+  keys = jax.random.split(jax.random.key(0), 100)
+  picks = jax.vmap(lambda k: sample_pixels(k, density, 12))(keys)
+  rows = np.asarray(picks) // 40
+  assert all(len(set(row)) == 12 for row in np.asarray(picks))
+  below = (rows >= 40) & (rows < 60)
+  assert (below | ((rows >= 3) & (rows < 9))).all()
+  # 800 px of weight 0.6 to 240 px of weight 1.
+  assert abs(below.mean() - 2 / 3) < 0.05
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_every_pixel_is_sampled_once_in_bands():
+  picks = sample_pixels(jax.random.key(1), jnp.ones((75, 40)), 75 * 40)
+  np.testing.assert_array_equal(np.sort(picks), np.arange(75 * 40))

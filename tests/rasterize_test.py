@@ -79,6 +79,24 @@ def test_magnified_samples_the_same_field():
   np.testing.assert_allclose(large[1::3, 1::3], small, atol=2e-5)
 
 
+@pytest.mark.parametrize("blend", ["sum", "norm"])
+def test_magnified_has_no_blocks(blend):
+  """At four times the height no tile can be told from another."""
+  gaussians = random_gaussians(5, n=80, height=24, width=28)
+  pictures = [
+    jaxgs.render(
+      gaussians,
+      height=96,
+      width=112,
+      scale=4.0,
+      spec=RasterSpec(blend=blend, tile=tile),
+    ).image
+    for tile in (8, 32)
+  ]
+  assert np.ptp(pictures[0]) > 0.3
+  np.testing.assert_allclose(pictures[0], pictures[1], atol=1e-5)
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("blend", ["sum", "norm"])
 def test_minified_is_near_the_average(blend, factor):

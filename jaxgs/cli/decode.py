@@ -14,7 +14,7 @@ from jaxgs.cli.jgs_file import (
   read_jgs,
 )
 from jaxgs.cli.report import CliError, Report, check_backend, note
-from jaxgs.decompress import MAX_PIXELS, output_size, spec_of
+from jaxgs.decompress import output_size, spec_of
 from jaxgs.io import (
   check_format,
   check_writable,
@@ -44,9 +44,11 @@ def run(args) -> Report:
     )
   channels = sum(one.channels for one in maps)
   # More than four channels count as more pixels, as in `draw_maps`.
-  most = 4 * MAX_PIXELS // max(channels, 4)
+  most = 4 * args.max_pixels // max(channels, 4)
   if h * w > most:
-    raise CliError(f"{w}x{h} is over the limit of {most} pixels")
+    raise CliError(
+      f"{w}x{h} is over the limit of {most} pixels: see --crop, --max_pixels"
+    )
   profiles = {one.name: _profile(header, one, paths[one.name]) for one in maps}
   for one in maps:
     check_format(
@@ -57,7 +59,9 @@ def run(args) -> Report:
       icc=profiles[one.name],
     )
   check_backend(spec_of(header), decode=True)
-  _write(args, jgs, maps, paths, profiles, scale=scale, crop=(x, y, w, h))
+  window = {"scale": scale, "crop": (x, y, w, h)}
+  window["max_pixels"] = args.max_pixels
+  _write(args, jgs, maps, paths, profiles, **window)
   seconds = time.perf_counter() - began
   what = f"{w}x{h} pixels"
   if header.is_stack:

@@ -9,15 +9,17 @@ import numpy as np
 
 from jaxgs import codec
 from jaxgs.cli.jgs_file import Jgs, check_distinct, draw_jgs_maps, sizes
-from jaxgs.cli.report import CliError, Report, check_backend
+from jaxgs.cli.report import CliError, Report, check_backend, note
 from jaxgs.cli.saliency import mask_source
 from jaxgs.cli.scoring import measure, scores_text
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
+from jaxgs.decompress import own_pixels
 from jaxgs.io import Image, check_writable, read_image, write_atomic
 from jaxgs.transfer import levels_to_float
 
 # What is told of every file.
-_METRICS = argparse.Namespace(metrics=None)
+# MS-SSIM takes about 150 bytes per pixel: of larger pictures it is left out.
+_MS_SSIM_PX = 1 << 25
 
 
 def run(args) -> Report:
@@ -93,16 +95,17 @@ def encode(
   seconds = time.perf_counter() - began
   write_atomic(args.output, data)
   jgs = Jgs(data, *codec.decode(data))
-  drawn = draw_jgs_maps(args.output, jgs)
+  drawn = draw_jgs_maps(args.output, jgs, max_pixels=own_pixels(jgs.header))
   facts = {"file": args.output, **sizes(jgs)}
   head = (
     f"{args.output}: {facts['bytes']} bytes, {facts['bpp']:.3f} bpp,"
     f" {facts['num_gaussians']} Gaussians of {facts['bits_per_gaussian']:.1f}"
     " bits"
   )
+  asked = _metrics_for(jgs.header)
   measured = {
     one.name: measure(
-      _METRICS, images[one.name].pixels, levels_to_float(drawn[one.name]), one
+      asked, images[one.name].pixels, levels_to_float(drawn[one.name]), one
     ).found
     for one in jgs.header.pictures
   }
@@ -115,6 +118,16 @@ def encode(
     overall = f"{head}, PSNR {facts['psnr_db']:.2f} dB, {seconds:.1f} s"
     text = "\n".join([overall, *lines])
   return Report(text, facts | {"seconds": seconds})
+
+
+def _metrics_for(header: codec.Header) -> argparse.Namespace:
+  """What can be told of a picture of this size."""
+  is_light = any(one.curve != "none" for one in header.pictures)
+  if header.height * header.width <= _MS_SSIM_PX or is_light:
+    return argparse.Namespace(metrics=None)
+  size = f"{header.width}x{header.height}"
+  note("encode", f"ms_ssim is left out: {size} would take too much memory")
+  return argparse.Namespace(metrics=("psnr", "ssim"))
 
 
 def _compress(args, job, watch: Callable | None) -> bytes:

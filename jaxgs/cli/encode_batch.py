@@ -24,7 +24,7 @@ from jaxgs.cli.report import CliError, Report, check_backend, complain, show
 from jaxgs.cli.saliency import mask_source
 from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
-from jaxgs.decompress import draw_maps
+from jaxgs.decompress import draw_maps, own_pixels
 from jaxgs.io import (
   IMAGE_SUFFIXES,
   Image,
@@ -174,7 +174,9 @@ def _size_of_file(path: str, image: Image) -> int | None:
 
 def _finish(task: _Task, job: Job, data: bytes) -> dict:
   """Draws and measures a file, and writes it, in a thread."""
-  psnr_db = job.psnr_db(draw_maps(*codec.decode(data)))
+  header, symbols = codec.decode(data)
+  drawn = draw_maps(header, symbols, max_pixels=own_pixels(header))
+  psnr_db = job.psnr_db(drawn)
   write_atomic(task.target, data)
   height, width, _ = job.image.shape
   n = job.config.fit.num_gaussians

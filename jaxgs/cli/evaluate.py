@@ -16,7 +16,7 @@ from jaxgs.cli.jgs_file import (
 from jaxgs.cli.report import CliError, Report, check_backend, note
 from jaxgs.cli.scoring import measure, scores_text
 from jaxgs.codec import Map
-from jaxgs.decompress import spec_of
+from jaxgs.decompress import own_pixels, spec_of
 from jaxgs.io import (
   Image,
   check_format,
@@ -86,7 +86,9 @@ def _read(args, reference: Image) -> tuple[np.ndarray, int]:
     raise CliError(f"{light} is linear light (floats), {other} is not")
   if from_jgs:
     check_backend(spec_of(header), decode=True)
-    pixels = levels_to_float(draw_jgs(args.input, jgs))
+    # No larger than the reference, which was read.
+    drawn = draw_jgs(args.input, jgs, max_pixels=own_pixels(header))
+    pixels = levels_to_float(drawn)
   return pixels, size
 
 

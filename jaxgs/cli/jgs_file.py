@@ -56,7 +56,7 @@ def draw_jgs(path: str, jgs: Jgs, **options) -> np.ndarray:
   """The samples of a file that is one picture."""
   try:
     return draw(jgs.header, jgs.symbols, **options)
-  except codec.BitstreamError as error:  # It would take too long to draw.
+  except ValueError as error:  # It would take too long to draw.
     raise CliError(f"{path}: {error}") from error
 
 
@@ -64,7 +64,7 @@ def draw_jgs_maps(path: str, jgs: Jgs, **options) -> dict[str, np.ndarray]:
   """The samples of a file's maps by name; the empty name for a picture."""
   try:
     return draw_maps(jgs.header, jgs.symbols, **options)
-  except codec.BitstreamError as error:
+  except ValueError as error:
     raise CliError(f"{path}: {error}") from error
 
 

@@ -3,6 +3,8 @@
 import argparse
 
 from jaxgs.cli.parsing import METRICS, metrics, number, window
+from jaxgs.codec.header import PIXELS_MAX
+from jaxgs.decompress import MAX_PIXELS
 
 PLOT_KINDS = (
   "ellipses",
@@ -52,6 +54,14 @@ def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     type=window,
     metavar="X,Y,W,H",
     help="only this window of the scaled picture",
+  )
+  parser.add_argument(
+    "--max_pixels",
+    type=number(int, 1, PIXELS_MAX),
+    metavar="P",
+    default=MAX_PIXELS,
+    help="draw no more than this: a small file can ask for gigabytes (default:"
+    f" {MAX_PIXELS}, which is 8192x8192; at most {PIXELS_MAX})",
   )
 
 

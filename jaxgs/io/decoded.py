@@ -7,7 +7,10 @@ import numpy as np
 
 from jaxgs.io.files import ImageError
 
-MAX_SIDE_PX = 8192
+# What a .jgs file may have.
+MAX_SIDE_PX = 65536
+MAX_PIXELS = 1 << 28
+LIMIT = f"{MAX_SIDE_PX} pixels a side and {MAX_PIXELS} in all"
 
 
 class Decoded(NamedTuple):
@@ -33,6 +36,5 @@ def check_size(path: str | os.PathLike, width: int, height: int) -> None:
   """Before decoding: a small file may declare an enormous picture."""
   if width <= 0 or height <= 0:
     raise ImageError(path, f"zero-sized image, {width}x{height}")
-  if max(width, height) > MAX_SIDE_PX:
-    limit = f"{MAX_SIDE_PX}x{MAX_SIDE_PX}"
-    raise ImageError(path, f"{width}x{height} is larger than {limit}")
+  if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+    raise ImageError(path, f"{width}x{height} is larger than {LIMIT}")

@@ -10,13 +10,15 @@ import os
 import struct
 from typing import NamedTuple
 
-from jaxgs.io.decoded import MAX_SIDE_PX, check_size
+from jaxgs.io.decoded import MAX_PIXELS, MAX_SIDE_PX, check_size
 from jaxgs.io.files import ImageError
 
 _TILED, _DEEP, _MULTI_PART = 0x200, 0x800, 0x1000
 # All channels of a part: room for the layers of a renderer.
-_MAX_SAMPLES = 32 * MAX_SIDE_PX**2
+_MAX_SAMPLES = 8 * MAX_PIXELS
 _MAX_NAME_BYTES = 255
+# OpenEXR makes room for whole tiles, whatever the size of the picture.
+_MAX_TILE_PX = 1 << 26
 
 
 class Channel(NamedTuple):
@@ -119,7 +121,8 @@ def _part_of(
     if "tiles" not in attributes:
       raise ValueError("no attribute tiles")
     tile = struct.unpack_from("<II", attributes["tiles"])
-    if not 1 <= min(tile) <= max(tile) <= MAX_SIDE_PX:
+    fits = 1 <= min(tile) <= max(tile) <= MAX_SIDE_PX
+    if not fits or tile[0] * tile[1] > _MAX_TILE_PX:
       raise ValueError(f"tiles of {tile[0]}x{tile[1]}")
   chromaticities = attributes.get("chromaticities")
   if chromaticities is not None:

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from jaxgs.io.decoded import MAX_SIDE_PX, Decoded, check_size
+from jaxgs.io.decoded import Decoded, check_size
 from jaxgs.io.files import ImageError
 from jaxgs.io.orientation import read_orientation
 from jaxgs.io.profiles import cmyk_to_srgb
@@ -34,8 +34,11 @@ def decode_pillow(
     # imageio's own text names no reason.
     cause = error.__cause__ or error
     if isinstance(cause, PIL.Image.DecompressionBombError):
-      limit = f"{MAX_SIDE_PX}x{MAX_SIDE_PX}"
-      raise ImageError(path, f"larger than {limit}") from error
+      # Its limit is a global setting, which is not ours to change.
+      most = 2 * PIL.Image.MAX_IMAGE_PIXELS
+      raise ImageError(
+        path, f"larger than the {most} pixels that Pillow reads"
+      ) from error
     raise cause from None
   with file:
     num_frames, height, width, *rest = file.properties(index=...).shape

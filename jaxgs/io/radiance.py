@@ -38,8 +38,8 @@ def decode_radiance(path: str | os.PathLike, data: bytes) -> Decoded:
   check_size(path, *((rows, columns) if lying else (columns, rows)))
   body = data[line_end + 1 :]
   # How a row begins that is coded in runs, 8 to 32767 pixels long.
-  mark = bytes([2, 2, columns >> 8, columns & 255])
-  in_runs = body.startswith(mark)
+  mark = b"\2\2" + columns.to_bytes(4, "big")[2:]
+  in_runs = 8 <= columns <= 32767 and body.startswith(mark)
   # A pixel of 4 bytes; or 4 runs of up to 127 bytes each, in 2 bytes.
   least = rows * (4 + 8 * (columns // 128)) if in_runs else rows * columns * 4
   if len(body) < least:

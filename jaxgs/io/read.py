@@ -76,7 +76,7 @@ def read_image(
       returns no profile. CMYK becomes RGB by its profile with "srgb" only.
 
   Returns:
-    The picture, 1 to 8192 pixels on each side.
+    The picture, 1 to 65536 pixels on each side and at most 2^28 in all.
 
   Raises:
     ImageError: one line that names the file and what is wrong: missing, a
@@ -96,7 +96,7 @@ def read_image(
   # A float64 may be too large for a float32: infinite, and told of as such.
   with np.errstate(over="ignore"):
     pixels = decoded.samples.astype(np.float32)
-  # In place: a copy of the largest picture is 1 GiB.
+  # In place: a copy of the largest picture is 4 GiB.
   if decoded.peak != 1:
     pixels /= np.float32(decoded.peak)
   pixels = np.ascontiguousarray(turn_upright(pixels, decoded.orientation))

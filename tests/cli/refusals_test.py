@@ -59,6 +59,12 @@ def _refusal(capsys, *argv):
     (RGBA, "a.png", ("--scale", "0.5", "--crop", "0,0,33,32"), "32x32"),
     (RGBA, "a.png", ("--scale", "1000"), "64000x64000 is over the limit"),
     (
+      RGBA,
+      "a.png",
+      ("--max_pixels", "4095"),
+      "64x64 is over the limit of 4095 pixels: see --crop, --max_pixels",
+    ),
+    (
       GREY_16_BIT,
       "a.webp",
       ("--height", "16384", "--crop", "0,0,9,16384"),

@@ -127,7 +127,7 @@ def test_refusals(tmp_path):
       HEAD.replace(b"rgbe", b"xyze") + b"-Y 1 +X 1\n" + pixel
     ),
     "zero-sized": HEAD + b"-Y 0 +X 1\n" + pixel,
-    "8193x1 is larger": HEAD + b"-Y 1 +X 8193\n" + pixel,
+    "65537x1 is larger": HEAD + b"-Y 1 +X 65537\n" + pixel,
     "1x999999999 is larger": HEAD + b"-Y 999999999 +X 1\n" + pixel,
     "truncated HDR": HEAD + b"-Y 8192 +X 8192\n" + pixel,
   }
