@@ -4,10 +4,13 @@ import importlib.util
 import json
 import pathlib
 import runpy
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "experiments" / "notebooks"
@@ -76,19 +79,49 @@ def test_first_cell_installs(script, monkeypatch):
   assert ran == [([sys.executable, "-m", "pip", "install", "jaxgs[plots]"],)]
 
 
+@pytest.mark.parametrize("name", ["first_steps", "rate_and_distortion"])
+def test_picture_far_from_the_repository(name, monkeypatch, tmp_path):
+  cells = [text for _, text in cells_of_script(FOLDER / f"{name}.py")]
+  (code,) = (text for text in cells if "def sample_picture" in text)
+  monkeypatch.chdir(tmp_path)
+  shapes = []
+  for has_skimage in (True, False):
+    if not has_skimage:
+      monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    names = {
+      "PICTURE": None,
+      "PIXELS_PER_GAUSSIAN": 80,
+      "TINY": False,
+      "Image": Image,
+      "importlib": importlib,
+      "np": np,
+      "pathlib": pathlib,
+    }
+    exec(code, names)
+    assert names["image"].dtype == np.uint8
+    shapes.append(names["image"].shape)
+  assert shapes == [(200, 210, 3), (192, 192, 3)]
+
+
 @scripts
 def test_runs(script, monkeypatch, tmp_path):
   """In this process: what one notebook compiles serves the next."""
   plt = pytest.importorskip("matplotlib.pyplot")
+  data = tmp_path / "tests" / "data"
+  data.mkdir(parents=True)
+  shutil.copy(ROOT / "tests" / "data" / "parrot.png", data)
+  here = tmp_path / "here"
+  here.mkdir()
   monkeypatch.setenv("JAXGS_TINY", "1")
-  monkeypatch.chdir(tmp_path)
+  monkeypatch.chdir(here)
   backend = plt.get_backend()
   plt.switch_backend("agg")
   try:
     runpy.run_path(str(script), run_name="__main__")
+    assert plt.get_fignums()
     for number in plt.get_fignums():
       plt.figure(number).canvas.draw()
   finally:
     plt.close("all")
     plt.switch_backend(backend)
-  assert not list(tmp_path.iterdir())
+  assert not list(here.iterdir())

@@ -80,12 +80,12 @@ def discs(seed: int, height: int, width: int) -> np.ndarray:
   side = min(height, width)
   picture = np.broadcast_to(rng.uniform(0.2, 0.8, 3), (height, width, 3)).copy()
   # Few are large and many are small.
-  for radius in side * np.geomspace(0.45, 0.02, 90):
+  for radius in side * np.geomspace(0.45, 0.03, 60):
     center_x, center_y = rng.uniform(0, width), rng.uniform(0, height)
     dx, dy = (x - center_x) / radius, (y - center_y) / radius
     # One pixel of the edge is neither in nor out.
     cover = np.clip((1 - np.hypot(dx, dy)) * radius + 0.5, 0, 1)[..., None]
-    color = rng.uniform(0.05, 0.95, 3)
+    color = rng.uniform(0.1, 0.9) + rng.uniform(-0.2, 0.2, 3)
     shade = (1 - 0.3 * (dx + dy) / 2)[..., None]
     picture += cover * (color * shade - picture)
   picture += rng.normal(0, 0.01, picture.shape)
@@ -164,8 +164,8 @@ for axis in axes.flat:
 # another one is another program. Learning rates are leaves of a pytree: `fit`
 # takes them as `rates`, in the form of the Gaussians themselves, one rate per
 # field. So `vmap` maps over them. Here the default rates are multiplied by
-# factors from 1/8 to 8, and each sweep is repeated with other random keys: what
-# differs between keys is chance.
+# factors from 1/8 to 32, and each sweep is repeated with other random keys:
+# what differs between keys is chance.
 
 # %%
 target = jnp.asarray(images[-1 if TINY else 3], jnp.float32) / jnp.float32(255)
@@ -175,7 +175,7 @@ fit_config = jaxgs.preset(
   num_gaussians=height * width // 80,
   num_steps=STEPS,
 ).fit
-factors = 2.0 ** jnp.arange(-1.0 if TINY else -3.0, 2.0 if TINY else 4.0)
+factors = 2.0 ** jnp.arange(-1.0 if TINY else -3.0, 2.0 if TINY else 6.0)
 keys = jax.random.split(jax.random.key(0), 2 if TINY else 4)
 rates = default_rates(fit_config, (height, width))
 print({name: round(float(rate), 4) for name, rate in rates._asdict().items()})

@@ -277,9 +277,9 @@ for name, trace in traces.items():
 left_axis.set(xlabel="step", ylabel="PSNR, dB", title="Quality")
 right_axis.set(xlabel="step", ylabel="Gaussians", title="How many there are")
 right_axis.set_ylim(bottom=0)
+left_axis.legend()
 for axis in (left_axis, right_axis):
   axis.grid(True, linewidth=0.4)
-left_axis.legend()
 
 # %% [markdown]
 # The same fit as pictures. `render` draws Gaussians that are still arrays: it

@@ -158,8 +158,8 @@ axis.set(
   ylabel="PSNR, dB",
   title=f"One picture of {width}x{height} pixels",
 )
-axis.grid(True, linewidth=0.4)
 axis.legend()
+axis.grid(True, linewidth=0.4)
 
 # %% [markdown]
 # ## At the same size

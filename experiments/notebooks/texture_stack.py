@@ -207,8 +207,8 @@ for i, (title, file) in enumerate(files.items()):
   axis.bar_label(bars, fmt="%.1f", fontsize=9)
 axis.set_xticks(range(len(maps)), list(maps))
 axis.set(ylabel="PSNR, dB", title="Quality of the maps")
-axis.margins(y=0.2)
 axis.legend(loc="upper center", ncols=2, fontsize=9)
+axis.margins(y=0.2)
 
 # %% [markdown]
 # ## In the light
