@@ -216,7 +216,13 @@ for i, (factor, color) in enumerate(zip(factors, colors, strict=True)):
 left_axis.set(
   xlabel="step", ylabel="PSNR, dB (mean over keys)", title="During the fit"
 )
-left_axis.legend(title="factor on all rates", fontsize=9, title_fontsize=9)
+left_axis.legend(
+  title="factor on\nall rates",
+  fontsize=9,
+  title_fontsize=9,
+  loc="center left",
+  bbox_to_anchor=(1, 0.5),
+)
 right_axis.plot(factors, psnr[..., -1].mean(axis=0), color="black", marker="o")
 for trace in psnr[..., -1]:
   right_axis.plot(
