@@ -128,14 +128,7 @@ def call(
       *arrays, out_shape=out, zeroed_outputs=tuple(range(zeroed)), **settings
     )
   refs = [jax.new_ref(jnp.zeros(o.shape, o.dtype)) for o in out[:zeroed]]
-  rest = triton_call(
-    *arrays,
-    *refs,
-    out_type=out[zeroed:],
-    # As 0.3 does by itself; Triton 3.9 wants to be told.
-    backend_options={"enable_fp_fusion": True},
-    **settings,
-  )
+  rest = triton_call(*arrays, *refs, out_type=out[zeroed:], **settings)
   return (*(ref[...] for ref in refs), *rest)
 
 

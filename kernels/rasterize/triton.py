@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxgs.kernels import triton_call
+from jaxgs.kernels.rasterize import triton_tuning
 from jaxgs.kernels.tiles import num_tiles
 
 from jaxgs.config import RasterSpec
@@ -24,12 +25,6 @@ _LOG2_E = math.log2(math.e)
 # Up to here the K + 1 largest weights stay sorted in registers; beyond, they
 # are searched in passes over the list.
 _MOST_SORTED = 16
-# Pixels per lane of the forward pass: loads of a splat serve all of them.
-_PIXELS_PER_LANE = 2
-# Programs that share a tile's list in the backward pass.
-_SPLIT = 1
-# Rows of a splat that are added up at once.
-_GATHERED = 64
 
 
 class Residuals(NamedTuple):
@@ -87,6 +82,10 @@ def _constants(spec: RasterSpec, size, splats, ids, starts) -> dict:
     LIMIT=-spec.cutoff * _LOG2_E,
     EDGE=math.exp(-spec.cutoff) if spec.edge == "smooth" else 0.0,
   )
+
+
+def _blocks() -> triton_tuning.Blocks:
+  return triton_tuning.blocks(jax.devices()[0].device_kind)
 
 
 def _sort_size(top_k: int) -> int:
@@ -147,7 +146,7 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
         _float(batch, tiles, pixels),
       ),
       grid=(tiles, batch),
-      num_warps=max(1, pixels // (32 * _PIXELS_PER_LANE)),
+      num_warps=max(1, pixels // (32 * _blocks().pixels_per_lane)),
       SORT_SIZE=_sort_size(constants["K"]),
       EPSILON=spec.epsilon,
       **constants,
@@ -169,7 +168,8 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
     constants = _constants(spec, size, splats, ids, starts)
     num_gaussians, channels = constants["N"], constants["C"]
     batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
-    scratch = (batch, tiles, _SPLIT, spec.tile, channels + 1, spec.tile)
+    split, gathered = _blocks().split, _blocks().gathered
+    scratch = (batch, tiles, split, spec.tile, channels + 1, spec.tile)
     written, pairs, _ = triton_call.call(
       triton_backward.backward_kernel,
       table,
@@ -184,11 +184,11 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
         _float(*scratch),
       ),
       zeroed=1,
-      grid=(tiles, batch, _SPLIT),
+      grid=(tiles, batch, split),
       num_warps=1,
       CUTOFF=spec.cutoff,
       S=32,
-      SPLIT=_SPLIT,
+      SPLIT=split,
       **constants,
     )
     shared = {k: constants[k] for k in ("N", "P", "H", "W", "C", "TILE")}
@@ -207,7 +207,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       grid=(num_gaussians, batch),
       num_warps=1,
       CUTOFF=spec.cutoff,
-      J=_GATHERED,
+      J=gathered,
       **shared,
     )
 
