@@ -28,7 +28,9 @@ from jaxgs.job import Job
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Settings: configs/image.py.", lock_config=True
 )
-_IMAGE = flags.DEFINE_string("image", None, "PNG, JPEG, WebP, BMP or TIFF.")
+_IMAGE = flags.DEFINE_string(
+  "image", None, "What is fitted: any that jaxgs encode reads."
+)
 _NAME = flags.DEFINE_string(
   "name", None, "Of the run, which is in results/<name>; default: the image's."
 )

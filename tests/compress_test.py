@@ -9,8 +9,8 @@ import pytest
 
 import jaxgs
 from jaxgs import checkpoint, codec
-from jaxgs.compress import Job
 from jaxgs.config import CompressConfig, FieldBits, QuantConfig, RasterSpec
+from jaxgs.job import Job
 from tests.pictures import blobs
 
 CONFIG = jaxgs.preset("fast", num_gaussians=30, num_steps=40)

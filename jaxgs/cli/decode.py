@@ -49,7 +49,7 @@ def run(args) -> Report:
     raise CliError(
       f"{w}x{h} is over the limit of {most} pixels: see --crop, --max_pixels"
     )
-  profiles = {one.name: _profile(header, one, paths[one.name]) for one in maps}
+  profiles, left_out = _profiles(header, maps, paths)
   for one in maps:
     check_format(
       paths[one.name],
@@ -59,6 +59,8 @@ def run(args) -> Report:
       icc=profiles[one.name],
     )
   check_backend(spec_of(header), decode=True)
+  for line in left_out:
+    note("decode", line)
   window = {"scale": scale, "crop": (x, y, w, h)}
   window["max_pixels"] = args.max_pixels
   _write(args, jgs, maps, paths, profiles, **window)
@@ -82,14 +84,24 @@ def _path(args, header: codec.Header, one: codec.Map) -> str:
   return os.path.join(args.output, one.name + suffix)
 
 
-def _profile(header: codec.Header, one: codec.Map, path: str) -> bytes | None:
-  """The colour profile, for what has colours, if the format can hold it."""
-  if not header.icc or (header.is_stack and one.num_colors < 3):
-    return None
-  if fault := profile_fault(path, one.num_colors, header.icc):
-    note("decode", f"{path}: {fault}: left out")
-    return None
-  return header.icc
+def _profiles(
+  header: codec.Header, maps: list[codec.Map], paths: dict[str, str]
+) -> tuple[dict[str, bytes | None], list[str]]:
+  """The colour profile, for what has colours, and lines on what cannot hold it.
+
+  A picture without its profile is better than none.
+  """
+  profiles, left_out = {}, []
+  for one in maps:
+    profiles[one.name] = None
+    if not header.icc or (header.is_stack and one.num_colors < 3):
+      continue
+    path = paths[one.name]
+    if fault := profile_fault(path, one.num_colors, header.icc):
+      left_out.append(f"{path}: {fault}: left out")
+    else:
+      profiles[one.name] = header.icc
+  return profiles, left_out
 
 
 def _write(

@@ -77,7 +77,8 @@ def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
     "--psnr",
     type=number(float, 1, 100),
     metavar="P",
-    help="least PSNR in dB; fits several times",
+    help="least PSNR in dB (of linear light: under its curve); fits several"
+    " times",
   )
 
 

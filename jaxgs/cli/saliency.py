@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgs.cli.jgs_file import check_distinct
 from jaxgs.cli.report import CliError, Report
-from jaxgs.io import check_writable, read_image, write_image
+from jaxgs.io import check_format, check_writable, read_image, write_image
 
 # (H, W, C) float32 pixels to a (H, W) map.
 MapOf = Callable[[np.ndarray], np.ndarray]
@@ -19,8 +19,10 @@ def run(args) -> Report:
   from jaxgs.compilation_cache import use_compilation_cache
 
   check_writable(args.output)
-  pixels = read_image(args.input).pixels
+  # As encode takes it: of linear light what a screen can show.
+  pixels = np.clip(read_image(args.input).pixels, 0, 1)
   check_distinct(args.input, args.output)
+  check_format(args.output, (*pixels.shape[:2], 1), has_alpha=False)
   use_compilation_cache()
   began = time.perf_counter()
   found = map_source(args.model)(pixels)

@@ -34,7 +34,6 @@ _CURVES = {
   # 2002, equation 3, of the luminance.
   "reinhard": (0.0, 1.0, 0.0, 1.0, 1.0),
 }
-TONE_MAPPERS = tuple(_CURVES)
 
 
 class Exposures(NamedTuple):

@@ -20,8 +20,7 @@ def read_map(path: str | os.PathLike) -> np.ndarray:
   """Reads a map from an image file.
 
   Args:
-    path: PNG, JPEG, WebP, BMP or TIFF of any number of channels: bright where
-      it matters.
+    path: Any that `read_image` reads: bright where it matters.
 
   Returns:
     (H, W) float32, the luma, 0 to 1.

@@ -54,6 +54,11 @@ def test_refusals(capsys, monkeypatch, tmp_path, rgb):
   monkeypatch.setenv("JAXGS_WEIGHTS", str(tmp_path))
   assert "unknown suffix" in _refusal(capsys, "saliency", rgb, "map.txt")
   assert "is the input" in _refusal(capsys, "saliency", rgb, rgb)
+  monkeypatch.setattr(command, "map_source", None)  # Before the work.
+  hdr = str(tmp_path / "map.hdr")
+  assert "stores linear light" in _refusal(capsys, "saliency", rgb, hdr)
+  monkeypatch.undo()
+  monkeypatch.setenv("JAXGS_WEIGHTS", str(tmp_path))
   black = str(tmp_path / "black.png")
   write_image(black, np.zeros((3, 4, 1), np.float32))
   single = ("encode", rgb, jgs, *ONE, "--saliency")

@@ -209,6 +209,16 @@ def test_decode_refuses(capsys, tmp_path, jgs, out, options, reason):
   assert [p.name for p in tmp_path.iterdir()] == ["file.png"]
 
 
+def test_a_profile_that_a_file_cannot_hold_is_left_out(capsys, tmp_path):
+  jgs = GOLDEN / "premultiplied_rgba.jgs"  # Its profile is none.
+  _, err = _run(capsys, "decode", jgs, tmp_path / "a.png")
+  assert err.count("\n") == 1
+  assert "a.png: colour profile damaged of no known colours" in err
+  assert read_image(tmp_path / "a.png").pixels.shape == (40, 50, 4)
+  _, line = _refusal(capsys, "decode", jgs, tmp_path / "a.jpg")
+  assert "cannot store alpha" in line
+
+
 def test_eval_refuses(capsys, tmp_path, maps):
   picture = maps / "albedo.jpg"
   for pair, reason in (
