@@ -31,7 +31,8 @@ def _tried(monkeypatch):
 
   monkeypatch.setattr(rate_control, "compress_job", compress)
   monkeypatch.setattr(rate_control.codec, "decode", lambda _: (None, None))
-  monkeypatch.setattr(rate_control, "draw_maps", lambda *_: None)
+  monkeypatch.setattr(rate_control, "own_pixels", lambda _: 1)
+  monkeypatch.setattr(rate_control, "draw_maps", lambda *_, **__: None)
   monkeypatch.setattr(rate_control.Job, "psnr_db", lambda *_: tried[-1][1])
   return tried
 
