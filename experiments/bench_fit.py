@@ -86,7 +86,12 @@ def huge(image, settings, seed: int) -> dict:
   side, n = settings["side"], settings["num_gaussians"]
   shape = (side, side, image.shape[2])
   image = jnp.clip(jax.image.resize(image, shape, "linear"), 0.0, 1.0)
-  config = FitConfig(num_gaussians=n, growth_rounds=0, relocate_ratio=0.0)
+  config = FitConfig(
+    num_gaussians=n,
+    growth_rounds=0,
+    relocate_ratio=0.0,
+    band_rows=settings["band_rows"],
+  )
   state = init_fit(jax.random.key(seed), image, config)
   seconds = []
   for _ in range(2):
