@@ -243,6 +243,8 @@ def assemble(ptx, target, folder):
   reason="jax-triton or the CUDA plugin of jax is not installed",
 )
 @pytest.mark.skipif(triton_call.interpreted(), reason="nothing is compiled")
+# Triton 3.8 does what Python 3.15 will refuse.
+@pytest.mark.filterwarnings("ignore:AnnAssign:DeprecationWarning")
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
   ("name", "channels", "tile"),
