@@ -108,6 +108,8 @@ def test_loads_a_file(arrays, weights, tmp_path, monkeypatch):
     *(str(tmp_path / "named"), "experiments.convert_lpips"),
   ):
     assert words in str(error.value)
+  # Without that variable, the folder at home.
+  monkeypatch.delenv("JAXGS_WEIGHTS")
   home = tmp_path / "home/.cache/jaxgs/weights"
   home.mkdir(parents=True)
   np.savez(home / "lpips_alex.npz", **arrays)
@@ -118,7 +120,8 @@ def test_loads_a_file(arrays, weights, tmp_path, monkeypatch):
   assert found.network == "alex"
   same = jax.tree.map(np.array_equal, found.params, weights.params)
   assert jax.tree.all(same)
-  # The folder that is named comes first.
+  # The folder that is named comes instead.
+  monkeypatch.setenv("JAXGS_WEIGHTS", str(tmp_path / "named"))
   (tmp_path / "named").mkdir()
   (tmp_path / "named/lpips_alex.npz").write_bytes(b"broken")
   with pytest.raises(ValueError, match=r"named/lpips_alex\.npz: damaged"):
@@ -177,5 +180,5 @@ def test_missing_flax_is_one_line(arrays, monkeypatch):
     return original(name, *args, **options)
 
   monkeypatch.setattr(builtins, "__import__", no_flax)
-  with pytest.raises(ImportError, match=r"pip install 'jaxgs\[lpips\]'"):
+  with pytest.raises(ImportError, match=r"pip install 'jaxgs\[networks\]'"):
     lpips_weights_of(arrays, network="alex")
