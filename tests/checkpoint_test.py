@@ -191,7 +191,7 @@ def _fake_chunk(
   state, image, config, *, lattice, quant, transform, mask, num_steps
 ):
   """In place of `fit_chunk`: the result shows steps, order and lattice."""
-  assert transform == "ycocg"
+  assert transform == (0,)
   assert quant is not None
   assert mask is None
   step = state.step + num_steps
@@ -292,7 +292,7 @@ def test_stages_are_one_fit(tmp_path, monkeypatch, quant, early):
   end = _fit(job, tmp_path / "a.npz")
   key, config = jax.random.key(0), job.config.fit
   state, lattice = _start(job)
-  options = {"quant": quant, "transform": "ycocg"}
+  options = {"quant": quant, "transform": job.transform}
   if lattice is None:
     until = config.quantize_step
     state = fit_image(
