@@ -152,13 +152,14 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     "--preset",
     choices=list(PRESET_STEPS),
     default="default",
-    help=f"how many steps to optimise: {steps}",
+    help=f"how many steps to optimise: {steps}, these with half the rates and"
+    " shaken like rounding shakes",
   )
   parser.add_argument(
     "--steps",
     type=number(int, 1, 2**31 - 1),
     metavar="S",
-    help="this many steps, whatever the preset",
+    help="this many steps instead of the preset's",
   )
   parser.add_argument(
     "--seed",

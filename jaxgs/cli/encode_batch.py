@@ -169,7 +169,8 @@ def _size_of_file(path: str, image: Image) -> int | None:
   except (OSError, codec.BitstreamError):
     return None
   shape = (header.height, header.width, header.channels)
-  return len(data) if shape == image.pixels.shape else None
+  is_same = shape == image.pixels.shape and not header.is_stack
+  return len(data) if is_same else None
 
 
 def _finish(task: _Task, job: Job, data: bytes) -> dict:

@@ -64,7 +64,7 @@ def to_svg(data: bytes, *, mode: str = "gradients", sigmas: float = 2.0) -> str:
   drawing = decode_drawing(data)
   header, symbols = codec.decode(data)
   if header.is_stack:
-    raise ValueError(f"an SVG is one picture, not {len(header.maps)} maps")
+    raise ValueError("an SVG is one picture, not a stack of maps")
   (one,) = header.pictures
   num_colors = one.num_colors
   if num_colors not in (1, 3):

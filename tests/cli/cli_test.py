@@ -104,6 +104,7 @@ def test_seed_and_steps_and_preset(capsys, tmp_path, rgb):
   assert encode(*FEW) == first
   assert encode(*FEW, "--seed", "1") != first
   assert encode(*FEW, "--preset", "fast") == first  # --steps wins.
+  assert encode(*FEW, "--preset", "best") != first  # It also shakes.
 
 
 @pytest.mark.parametrize(

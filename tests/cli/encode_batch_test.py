@@ -1,4 +1,5 @@
 import json
+import pathlib
 import re
 import sys
 
@@ -8,7 +9,9 @@ import pytest
 import jaxgs
 from jaxgs import cli
 from jaxgs.cli import encode_batch
-from jaxgs.io import read_image, write_image
+from jaxgs.io import Image, read_image, write_image
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "v1"
 
 # One step compiles one program.
 FEW = ("--num_gaussians", "12", "--steps", "1")
@@ -201,3 +204,12 @@ def test_help_says_what_is_left_out(capsys):
   text = " ".join(capsys.readouterr().out.split())
   for words in ("Sub-folders, hidden files", "a.png.jgs", "is skipped"):
     assert words in text
+
+
+def test_a_stack_is_not_the_file_of_an_image():
+  stack = GOLDEN / "stack.jgs"
+  pixels = np.zeros((48, 64, 14), np.float32)
+  assert encode_batch._size_of_file(stack, Image(pixels, 8, False)) is None
+  one = GOLDEN / "linear_rgb.jgs"
+  image = Image(np.zeros((60, 50, 3), np.float32), 8, False)
+  assert encode_batch._size_of_file(one, image) == one.stat().st_size

@@ -134,7 +134,7 @@ def test_maps(name):
 
 
 def test_a_stack_is_no_svg():
-  with pytest.raises(ValueError, match="one picture, not 5 maps"):
+  with pytest.raises(ValueError, match="one picture, not a stack"):
     to_svg((GOLDEN / "stack.jgs").read_bytes())
 
 

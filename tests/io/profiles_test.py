@@ -190,7 +190,12 @@ def test_linear_light(tmp_path):
   np.testing.assert_allclose(light, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("damage", (ADOBE[:200], b"x" * 300, ADOBE[:100]))
+@pytest.mark.parametrize(
+  "damage",
+  (ADOBE[:200], b"x" * 300, ADOBE[:100]),
+  # A profile tells when it was made: no name for a test.
+  ids=("cut", "no profile", "header"),
+)
 @pytest.mark.parametrize("kind", ("PNG", "JPEG", "WEBP", "TIFF"))
 def test_damaged_profile(tmp_path, caplog, damage, kind):
   picture = PIL.Image.fromarray((_smooth() * 255).astype(np.uint8))
