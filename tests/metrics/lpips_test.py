@@ -113,12 +113,14 @@ def test_loads_a_file(arrays, weights, tmp_path, monkeypatch):
   np.savez(home / "lpips_alex.npz", **arrays)
   with pytest.raises(FileNotFoundError, match=r"lpips_vgg\.npz"):
     load_lpips_weights(network="vgg")
+  monkeypatch.delenv("JAXGS_WEIGHTS")
   found = load_lpips_weights()
   assert isinstance(found, LpipsWeights)
   assert found.network == "alex"
   same = jax.tree.map(np.array_equal, found.params, weights.params)
   assert jax.tree.all(same)
   # The folder that is named comes first.
+  monkeypatch.setenv("JAXGS_WEIGHTS", str(tmp_path / "named"))
   (tmp_path / "named").mkdir()
   (tmp_path / "named/lpips_alex.npz").write_bytes(b"broken")
   with pytest.raises(ValueError, match=r"named/lpips_alex\.npz: damaged"):
@@ -177,5 +179,5 @@ def test_missing_flax_is_one_line(arrays, monkeypatch):
     return original(name, *args, **options)
 
   monkeypatch.setattr(builtins, "__import__", no_flax)
-  with pytest.raises(ImportError, match=r"pip install 'jaxgs\[lpips\]'"):
+  with pytest.raises(ImportError, match=r"pip install 'jaxgs\[networks\]'"):
     lpips_weights_of(arrays, network="alex")
