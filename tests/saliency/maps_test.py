@@ -35,7 +35,7 @@ def test_refuses_a_map_that_says_nothing(tmp_path):
 def test_refuses_a_map_with_nan(tmp_path):
   path = tmp_path / "map.tiff"
   tifffile.imwrite(path, np.full((4, 5), np.nan, np.float32))
-  with pytest.raises(ImageError, match=r"map.tiff: .*NaN"):
+  with pytest.raises(ImageError, match=r"map.tiff: 20 of 20 pixels .* NaN"):
     read_map(path)
 
 
