@@ -25,3 +25,7 @@ import jax
 # A test that only works by accident of promotion is a bug waiting for a user.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Commands called within a test turn jax's cache on for all tests after it;
+# once, hundreds of programs later, its writer crashed.
+jax.config.update("jax_enable_compilation_cache", False)
