@@ -115,7 +115,6 @@ def test_loads_a_file(arrays, weights, tmp_path, monkeypatch):
   np.savez(home / "lpips_alex.npz", **arrays)
   with pytest.raises(FileNotFoundError, match=r"lpips_vgg\.npz"):
     load_lpips_weights(network="vgg")
-  monkeypatch.delenv("JAXGS_WEIGHTS")
   found = load_lpips_weights()
   assert isinstance(found, LpipsWeights)
   assert found.network == "alex"
