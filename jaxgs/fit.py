@@ -84,7 +84,8 @@ def fit_chunk(
   if rates is None:
     rates = optim.rates_of(config, share.spacing_px)
   thrift = None
-  if quant is not None and quant.adaptive and quant.bits is None:
+  wanted = config.bit_price > 0 or config.noise > 0
+  if wanted and quant is not None and quant.adaptive and quant.bits is None:
     thrift = thrift_of(state, config, quant, share, transform)
 
   def step(carry, _):

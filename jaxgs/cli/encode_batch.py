@@ -20,13 +20,13 @@ import numpy as np
 import tqdm
 
 from jaxgs import codec, native
+from jaxgs.cli.folder import image_names
 from jaxgs.cli.report import CliError, Report, check_backend, complain, show
 from jaxgs.cli.saliency import mask_source
 from jaxgs.compilation_cache import use_compilation_cache
 from jaxgs.config import CompressConfig, default_num_gaussians, preset
 from jaxgs.decompress import draw_maps, own_pixels
 from jaxgs.io import (
-  IMAGE_SUFFIXES,
   Image,
   ImageError,
   check_writable,
@@ -87,22 +87,11 @@ def run(args: argparse.Namespace) -> Report:
 
 def _tasks(source: str, target: str) -> list[_Task]:
   """The images of a folder, in the order of their names, and their files."""
+  names = image_names(source)
   try:
-    with os.scandir(source) as entries:
-      names = sorted(
-        entry.name
-        for entry in entries
-        if not entry.name.startswith(".")
-        and pathlib.PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES
-        and not entry.is_dir()
-      )
-    if names:
-      os.makedirs(target, exist_ok=True)
+    os.makedirs(target, exist_ok=True)
   except OSError as error:
-    name = error.filename or source
-    raise CliError(f"{name}: {error.strerror or error}") from error
-  if not names:
-    raise CliError(f"{source}: no images ({', '.join(IMAGE_SUFFIXES)}) in it")
+    raise CliError(f"{target}: {error.strerror or error}") from error
   return [
     _Task(os.path.join(source, name), os.path.join(target, file))
     for name, file in zip(names, _file_names(names), strict=True)

@@ -11,12 +11,39 @@ from jaxgs.io import IMAGE_SUFFIXES, Image, ImageError, read_image
 from jaxgs.transfer import premultiply, unpremultiply
 
 
-def read_maps(folder: str, **reading) -> dict[str, Image]:
-  """Reads the images of a folder.
+def image_names(folder: str) -> list[str]:
+  """The images of a folder, in the order of their names.
 
   Args:
     folder: Hidden files, sub-folders and files of other suffixes do not count.
 
+  Returns:
+    Names without the folder, one or more.
+
+  Raises:
+    ImageError: it is no folder, or has no images.
+  """
+  try:
+    with os.scandir(folder) as entries:
+      names = sorted(
+        entry.name
+        for entry in entries
+        if not entry.name.startswith(".")
+        and pathlib.PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES
+        and not entry.is_dir()
+      )
+  except OSError as error:
+    raise ImageError(folder, error.strerror or str(error)) from error
+  if not names:
+    raise ImageError(folder, f"no images ({', '.join(IMAGE_SUFFIXES)}) in it")
+  return names
+
+
+def read_maps(folder: str, **reading) -> dict[str, Image]:
+  """Reads the images of a folder.
+
+  Args:
+    folder: See `image_names`.
     **reading: Options of `read_image`.
 
   Returns:
@@ -26,19 +53,7 @@ def read_maps(folder: str, **reading) -> dict[str, Image]:
     ImageError: it is no folder, has no images, two have one name, a name is
       that of no map, or an image cannot be read.
   """
-  try:
-    with os.scandir(folder) as entries:
-      files = sorted(
-        entry.name
-        for entry in entries
-        if not entry.name.startswith(".")
-        and pathlib.PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES
-        and not entry.is_dir()
-      )
-  except OSError as error:
-    raise ImageError(folder, error.strerror or str(error)) from error
-  if not files:
-    raise ImageError(folder, f"no images ({', '.join(IMAGE_SUFFIXES)}) in it")
+  files = image_names(folder)
   # All names first: reading takes longer.
   paths: dict[str, str] = {}
   seen: dict[str, str] = {}
