@@ -68,7 +68,7 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
       unsorted_pairs,
       starts,
       out=(integers((batch, pairs)),),
-      grid=(math.ceil(pairs / _FILLED), batch),
+      grid=(math.ceil(pairs / (4 * _FILLED)), batch),
       T=tiles,
       P=pairs,
       M=num_counters,

@@ -186,17 +186,22 @@ def fill_kernel(
     counters, pairs: From `count_kernel`.
     starts: From `starts_kernel`.
     unordered: (B, P) int32, written: splats.
-    BLOCK: Pairs per program.
+    BLOCK: Pairs at once.
   """
   batch = tl.program_id(1).to(tl.int64)
-  i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-  mask = i < tl.minimum(tl.load(counters + batch * M + 2), P)
-  pairs += batch * (3 * P) + i
-  n = tl.load(pairs, mask=mask, other=0)
-  tile = tl.load(pairs + P, mask=mask, other=0)
-  slot = tl.load(pairs + 2 * P, mask=mask, other=0)
-  slot += tl.load(starts + batch * (T + 1) + tile, mask=mask, other=0)
-  tl.store(unordered + batch * P + slot, n, mask=mask & (slot < P))
+  count = tl.minimum(tl.load(counters + batch * M + 2), P)
+  pairs += batch * (3 * P)
+  # There is room for several times the pairs.
+  for base in range(
+    tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK
+  ):
+    i = base + tl.arange(0, BLOCK)
+    mask = i < count
+    n = tl.load(pairs + i, mask=mask, other=0)
+    tile = tl.load(pairs + P + i, mask=mask, other=0)
+    slot = tl.load(pairs + 2 * P + i, mask=mask, other=0)
+    slot += tl.load(starts + batch * (T + 1) + tile, mask=mask, other=0)
+    tl.store(unordered + batch * P + slot, n, mask=mask & (slot < P))
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""The loss in Triton, for NVIDIA GPUs: SSIM in four kernels.
+"""The loss in Triton, for NVIDIA GPUs: SSIM in two kernels.
 
 XLA's fusions load every pixel once per tap of the window. Without SSIM they
 are as good as any, so that goes there.
@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxgs.kernels import triton_call
 from jaxgs.kernels.loss import xla
 
-# Lanes per program, and rows per lane of a blur down the columns.
-_BLOCK, _ROWS = 256, 8
+# Lanes per program and pixels per lane, and parts of strips that keep a GPU
+# busy.
+_BLOCK, _PIXELS, _PARTS = 128, 1, 1024
 
 
 def image_loss(
@@ -51,12 +52,24 @@ def image_loss(
   return _image_loss((l1, l2, ssim, masked), rendered, target, mask, scale)
 
 
-def _sizes(shape: tuple[int, ...], rows: int) -> dict:
+def _sizes(shape: tuple[int, ...], masked: bool) -> dict:
   """Grid and constants of kernels over pictures of a shape (B, H, W, C)."""
   batch, height, width, channels = shape
-  grid = (math.ceil(width * channels / _BLOCK), math.ceil(height / rows), batch)
+  lanes = math.ceil(width / _PIXELS) * channels
+  # Rows above and below a part are blurred for it alone: the longer parts are
+  # the better, as long as they keep the GPU busy.
+  strips = math.ceil(lanes / _BLOCK)
+  rows = min(max(batch * strips * height // _PARTS, 16), 64)
   return dict(
-    grid=grid, H=height, W=width, C=channels, BLOCK=_BLOCK, num_warps=4
+    grid=(strips, math.ceil(height / rows), batch),
+    H=height,
+    W=width,
+    C=channels,
+    MASKED=masked,
+    ROWS=rows,
+    PX=_PIXELS,
+    BLOCK=_BLOCK,
+    num_warps=_BLOCK // 32,
   )
 
 
@@ -72,28 +85,14 @@ def _value(masked: bool):
     from jaxgs.kernels.loss import triton_kernels
 
     batch, *size = rendered.shape
-    (moments,) = triton_call.call(
-      triton_kernels.moments_kernel,
-      rendered,
-      target,
-      mask,
-      out=(_float(batch, 4, *size),),
-      MASKED=masked,
-      ROWS=_ROWS,
-      **_sizes(rendered.shape, _ROWS),
-    )
-    sizes = _sizes(rendered.shape, 1)
+    sizes = _sizes(rendered.shape, masked)
+    strips, parts, _ = sizes["grid"]
     return triton_call.call(
       triton_kernels.value_kernel,
       rendered,
       target,
       mask,
-      moments,
-      out=(
-        _float(batch, size[0], sizes["grid"][0], 4),
-        _float(batch, 3, *size),
-      ),
-      MASKED=masked,
+      out=(_float(batch, strips * parts, 3), _float(batch, 3, *size)),
       **sizes,
     )
 
@@ -108,27 +107,18 @@ def _gradient(weights: tuple):
   def function(rendered, target, mask, slopes, scale):
     from jaxgs.kernels.loss import triton_kernels
 
-    size = rendered.shape[1:]
-    (blurred,) = triton_call.call(
-      triton_kernels.columns_kernel,
-      slopes,
-      out=(_float(*slopes.shape),),
-      ROWS=_ROWS,
-      **_sizes((3 * rendered.shape[0], *size), _ROWS),
-    )
     return triton_call.call(
       triton_kernels.gradient_kernel,
       rendered,
       target,
       mask,
-      blurred,
+      slopes,
       scale,
       out=(_float(*rendered.shape),),
       L1=float(l1),
       L2=float(l2),
       SSIM=float(ssim),
-      MASKED=masked,
-      **_sizes(rendered.shape, 1),
+      **_sizes(rendered.shape, masked),
     )
 
   return triton_call.fold_batches(function)

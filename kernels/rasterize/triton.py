@@ -33,16 +33,20 @@ class Residuals(NamedTuple):
   Attributes:
     table: (N, R), the splats, see `triton_kernels`.
     rows: (N,) int32, where each splat's gradients go.
+    cursor: (2,) int32, the second: how many
+    long_tiles: (T,) int32, the first of them have long lists.
     image: (H, W, C), what was drawn.
     threshold: (T, Q), what is larger was blended.
     place: (T, Q) int32, of what is equal that up to this place in the list;
       only written where
-    ties: (T,) int32, is not 0.
+    ties: (T, parts) int32, is not 0 for any part of the tile.
     inverse: (T, Q), 1 / (sum of the blended weights + epsilon).
   """
 
   table: jax.Array
   rows: jax.Array
+  cursor: jax.Array
+  long_tiles: jax.Array
   image: jax.Array
   threshold: jax.Array
   place: jax.Array
@@ -81,11 +85,17 @@ def _constants(spec: RasterSpec, size, splats, ids, starts) -> dict:
     NORM=norm,
     LIMIT=-spec.cutoff * _LOG2_E,
     EDGE=math.exp(-spec.cutoff) if spec.edge == "smooth" else 0.0,
+    PARTS=_blocks().pixels_per_lane,
   )
 
 
 def _blocks() -> triton_tuning.Blocks:
   return triton_tuning.blocks(jax.devices()[0].device_kind)
+
+
+def _num_long(tiles: int) -> int:
+  """Programs for tiles with long lists: those are one in fifteen or so."""
+  return min(math.ceil(tiles / 8), 1024)
 
 
 def _sort_size(top_k: int) -> int:
@@ -118,17 +128,20 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
     constants = _constants(spec, size, splats, ids, starts)
     batch, tiles, pixels = mean.shape[0], constants["T"], spec.tile**2
     num_gaussians = constants["N"]
-    shared = {k: constants[k] for k in ("N", "C", "R", "H", "W", "TILE")}
-    _, rows, table = triton_call.call(
+    parts, long = constants["PARTS"], _num_long(tiles)
+    shared = {k: constants[k] for k in ("N", "T", "C", "R", "H", "W", "TILE")}
+    cursor, rows, table, long_tiles = triton_call.call(
       table_kernel,
       *splats,
+      starts,
       out=(
-        _int(batch),
+        _int(batch, 2),
         _int(batch, num_gaussians),
         _float(batch, num_gaussians, constants["R"]),
+        _int(batch, tiles),
       ),
       zeroed=1,
-      grid=(math.ceil(num_gaussians / 128), batch),
+      grid=(math.ceil(max(num_gaussians, tiles) / 128), batch),
       CUTOFF=spec.cutoff,
       S=128,
       **shared,
@@ -138,20 +151,23 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
       table,
       ids,
       starts,
+      cursor,
+      long_tiles,
       out=(
         _float(batch, *size, constants["C"]),
         _float(batch, tiles, pixels),
         _int(batch, tiles, pixels),
-        _int(batch, tiles),
+        _int(batch, tiles, parts),
         _float(batch, tiles, pixels),
       ),
-      grid=(tiles, batch),
-      num_warps=max(1, pixels // (32 * _blocks().pixels_per_lane)),
+      grid=(parts * long + tiles, batch),
+      num_warps=max(1, pixels // (32 * parts)),
+      LONG=long,
       SORT_SIZE=_sort_size(constants["K"]),
       EPSILON=spec.epsilon,
       **constants,
     )
-    return table, rows, *drawn
+    return table, rows, cursor, long_tiles, *drawn
 
   return triton_call.fold_batches(function)
 
@@ -164,18 +180,22 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
     from jaxgs.kernels.rasterize import triton_backward
 
     splats = Splats(mean, conic, log_weight, feature)
-    table, rows, *saved = saved
+    table, rows, cursor, long_tiles, *saved = saved
     constants = _constants(spec, size, splats, ids, starts)
     num_gaussians, channels = constants["N"], constants["C"]
     batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
     split, gathered = _blocks().split, _blocks().gathered
-    scratch = (batch, tiles, split, spec.tile, channels + 1, spec.tile)
+    long = _num_long(tiles)
+    programs = split * long + tiles
+    scratch = (batch, programs, spec.tile, channels + 1, spec.tile)
     written, pairs, _ = triton_call.call(
       triton_backward.backward_kernel,
       table,
       *splats[:3],
       ids,
       starts,
+      cursor,
+      long_tiles,
       *saved,
       rows,
       out=(
@@ -184,9 +204,10 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
         _float(*scratch),
       ),
       zeroed=1,
-      grid=(tiles, batch, split),
+      grid=(programs, batch),
       num_warps=1,
       CUTOFF=spec.cutoff,
+      LONG=long,
       S=32,
       SPLIT=split,
       **constants,

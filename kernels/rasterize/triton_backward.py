@@ -15,6 +15,7 @@ from jaxgs.kernels.binning.triton_boxes import tile_box
 from jaxgs.kernels.rasterize.triton_kernels import (
   exp2,
   filled,
+  is_long,
   load_row,
   log2_weight,
 )
@@ -131,7 +132,10 @@ def _moments(
 
 
 @triton.jit
-def backward_kernel(
+def _compare(
+  tile,
+  share,
+  batch,
   table,
   mean,
   conic,
@@ -162,43 +166,14 @@ def backward_kernel(
   LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
   CUTOFF: tl.constexpr,
+  PARTS: tl.constexpr,
   S: tl.constexpr,
-  SPLIT: tl.constexpr,
+  STEP: tl.constexpr,
 ):
-  """Moments of d loss / d exponent over a tile, one row per listed splat.
-
-  S splats at a time are the lanes; rows of pixels pass by, and each lane sums
-  what its splat gets from them. Nothing is exchanged between lanes.
-
-  Arrays and constants:
-    table, ids, starts: As in `forward_kernel`.
-    mean, conic, log_weight: (B, N, ...).
-    image, threshold, place, ties, inverse: What it wrote.
-    cotangent: (B, H, W, C).
-    rows: From `table_kernel`.
-    written: (B, P) int8, zero before: 1 where a row is written.
-    pairs: (B, P, 6 + C), rows: sums over the tile's pixels of
-      d {1, dx, dy, dx^2, dx dy, dy^2}, with d = d loss / d e of the splat, and
-      d loss / d feature.
-    scaled: (B, T, SPLIT, TILE, C + 1, TILE), scratch.
-    K, NORM, LIMIT, EDGE: As in `forward_kernel`.
-    CUTOFF: Of the splats.
-    S: Splats handled at once.
-    SPLIT: Programs that share a tile's list.
-  """
-  tile = tl.program_id(0)
-  batch = tl.program_id(1).to(tl.int64)
-  split = tl.program_id(2)
-  table += batch * (N * R)
-  ids += batch * P
-  rows += batch * N
-  written += batch * P
-  pairs += batch * P * (6 + C)
-  starts += batch * (T + 1) + tile
-  scaled += ((batch * T + tile) * SPLIT + split) * (TILE * TILE * (C + 1))
-  first = tl.load(starts)
-  last = tl.load(starts + 1)
-  if first + split * S < last:
+  """Every STEP-th S splats of a tile's list, from `share` on."""
+  first = tl.load(starts + tile)
+  last = tl.load(starts + tile + 1)
+  if first + share * S < last:
     _prepare(
       cotangent,
       image,
@@ -216,12 +191,13 @@ def backward_kernel(
     )
   tied = 0
   if K > 0:
-    tied = tl.load(ties + batch * T + tile)
+    for i in tl.static_range(PARTS):
+      tied |= tl.load(ties + (batch * T + tile) * PARTS + i)
   threshold += (batch * T + tile) * (TILE * TILE)
   place += (batch * T + tile) * (TILE * TILE)
   tile_x, tile_y = tile % COLS, tile // COLS
 
-  for base in range(first + split * S, last, SPLIT * S):
+  for base in range(first + share * S, last, STEP * S):
     slot = base + tl.arange(0, S)
     inside = slot < last
     n = tl.load(ids + tl.minimum(slot, last - 1))
@@ -275,6 +251,164 @@ def backward_kernel(
     out = pairs + out.to(tl.int64) * (6 + C)
     for k in tl.static_range(6 + C):
       tl.store(out + k, sums[k], mask=mask)
+
+
+@triton.jit
+def backward_kernel(
+  table,
+  mean,
+  conic,
+  log_weight,
+  ids,
+  starts,
+  cursor,
+  long_tiles,
+  image,
+  threshold,
+  place,
+  ties,
+  inverse,
+  cotangent,
+  rows,
+  written,
+  pairs,
+  scaled,
+  N: tl.constexpr,
+  P: tl.constexpr,
+  T: tl.constexpr,
+  COLS: tl.constexpr,
+  H: tl.constexpr,
+  W: tl.constexpr,
+  C: tl.constexpr,
+  R: tl.constexpr,
+  TILE: tl.constexpr,
+  K: tl.constexpr,
+  NORM: tl.constexpr,
+  LIMIT: tl.constexpr,
+  EDGE: tl.constexpr,
+  CUTOFF: tl.constexpr,
+  PARTS: tl.constexpr,
+  LONG: tl.constexpr,
+  S: tl.constexpr,
+  SPLIT: tl.constexpr,
+):
+  """Moments of d loss / d exponent over a tile, one row per listed splat.
+
+  S splats at a time are the lanes; rows of pixels pass by, and each lane sums
+  what its splat gets from them. Nothing is exchanged between lanes. The first
+  programs share the tiles with long lists.
+
+  Arrays and constants:
+    table, ids, starts, cursor, long_tiles: As in `forward_kernel`.
+    mean, conic, log_weight: (B, N, ...).
+    image, threshold, place, ties, inverse: What it wrote.
+    cotangent: (B, H, W, C).
+    rows: From `table_kernel`.
+    written: (B, P) int8, zero before: 1 where a row is written.
+    pairs: (B, P, 6 + C), rows: sums over the tile's pixels of
+      d {1, dx, dy, dx^2, dx dy, dy^2}, with d = d loss / d e of the splat, and
+      d loss / d feature.
+    scaled: (B, programs, TILE, C + 1, TILE), scratch.
+    K, NORM, LIMIT, EDGE, PARTS: As in `forward_kernel`.
+    CUTOFF: Of the splats.
+    LONG: Programs for each share of a long list.
+    S: Splats handled at once.
+    SPLIT: Shares of a long list.
+  """
+  program = tl.program_id(0)
+  batch = tl.program_id(1).to(tl.int64)
+  table += batch * (N * R)
+  ids += batch * P
+  rows += batch * N
+  written += batch * P
+  pairs += batch * P * (6 + C)
+  starts += batch * (T + 1)
+  scratch = batch * tl.num_programs(0) + program
+  scaled += scratch * (TILE * TILE * (C + 1))
+  if program < SPLIT * LONG:
+    count = tl.load(cursor + 2 * batch + 1)
+    for k in range(program // SPLIT, count, LONG):
+      # Lanes may still read the scratch of the tile before.
+      tl.debug_barrier()
+      _compare(
+        tl.load(long_tiles + batch * T + k),
+        program % SPLIT,
+        batch,
+        table,
+        mean,
+        conic,
+        log_weight,
+        ids,
+        starts,
+        image,
+        threshold,
+        place,
+        ties,
+        inverse,
+        cotangent,
+        rows,
+        written,
+        pairs,
+        scaled,
+        N,
+        P,
+        T,
+        COLS,
+        H,
+        W,
+        C,
+        R,
+        TILE,
+        K,
+        NORM,
+        LIMIT,
+        EDGE,
+        CUTOFF,
+        PARTS,
+        S,
+        SPLIT,
+      )
+  else:
+    tile = program - SPLIT * LONG
+    if not is_long(starts, tile, True, T):
+      _compare(
+        tile,
+        0,
+        batch,
+        table,
+        mean,
+        conic,
+        log_weight,
+        ids,
+        starts,
+        image,
+        threshold,
+        place,
+        ties,
+        inverse,
+        cotangent,
+        rows,
+        written,
+        pairs,
+        scaled,
+        N,
+        P,
+        T,
+        COLS,
+        H,
+        W,
+        C,
+        R,
+        TILE,
+        K,
+        NORM,
+        LIMIT,
+        EDGE,
+        CUTOFF,
+        PARTS,
+        S,
+        1,
+      )
 
 
 @triton.jit

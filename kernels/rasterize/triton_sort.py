@@ -56,3 +56,23 @@ def keep_largest(top, new, COUNT: tl.constexpr, SIZE: tl.constexpr):
       if (16 >> level) < SIZE and (i & (16 >> level)) == 0 and i >= PAD:
         merged = _order(merged, i - PAD, i - PAD + (16 >> level))
   return merged
+
+
+@triton.jit
+def nth_largest(top, new, N: tl.constexpr):
+  """The N-th largest of two falling tuples; the first has N or more values.
+
+  It is the largest of all min(top[a - 1], new[b - 1]) with a + b = N.
+
+  Arrays and constants:
+    top: N values or more.
+    new: 8 values.
+    N: From 1 on.
+  """
+  best = top[N - 1]
+  for b in tl.static_range(1, 9):
+    if b < N:
+      best = tl.maximum(best, tl.minimum(top[N - 1 - b], new[b - 1]))
+    if b == N:
+      best = tl.maximum(best, new[b - 1])
+  return best

@@ -15,7 +15,8 @@ class Blocks(NamedTuple):
 
   Attributes:
     pixels_per_lane: Of the forward pass: loads of a splat serve all of them.
-    split: Programs that share a tile's list in the backward pass.
+      A tile with a long list is drawn in as many parts.
+    split: Programs that share a long list in the backward pass.
     gathered: Rows of a splat that are added up at once.
   """
 

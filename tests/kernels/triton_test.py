@@ -322,7 +322,7 @@ t.test_lists_are_cut_where_there_is_no_room()
   "loss": """
 t.check_loss((5, 9), 1, True)
 t.check_loss((3, 5), 8, False)
-t.check_loss((2, 3), 16, True)
+t.check_loss((2, 48), 8, True)
 t.check_loss_of_a_batch(2, 3, 3)
 """,
 }
