@@ -13,9 +13,9 @@ from jaxgs.types import Splats, TileBins
 
 # Splats per program, candidates at once, programs that share the splats.
 _SHARE = (32, 128, 4)
-# Tiles per program where counts are added up, pairs per program where lists
-# are filled.
-_SUMMED, _FILLED = 1024, 256
+# Tiles per program where counts are added up; pairs at once where lists are
+# filled, and where they are ordered.
+_SUMMED, _FILLED, _ORDERED = 1024, 256, 32
 
 
 @functools.cache
@@ -61,13 +61,14 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
       P=pairs,
       M=num_counters,
       BLOCK=_SUMMED,
+      WIDE=8 * _SUMMED,
     )
     (unordered,) = triton_call.call(
       triton_kernels.fill_kernel,
       counters,
       unsorted_pairs,
       starts,
-      out=(integers((batch, pairs)),),
+      out=(integers((batch, 2, pairs)),),
       grid=(math.ceil(pairs / (4 * _FILLED)), batch),
       T=tiles,
       P=pairs,
@@ -79,11 +80,12 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
       starts,
       unordered,
       out=(integers((batch, pairs)),),
-      grid=(tiles, batch),
-      num_warps=1,
+      grid=(math.ceil(pairs / (4 * _ORDERED)), batch),
+      num_warps=_ORDERED // 32,
       T=tiles,
       P=pairs,
-      S=32,
+      BLOCK=_ORDERED,
+      UNROLL=8,
     )
     return ids, starts, dropped
 

@@ -138,6 +138,7 @@ def starts_kernel(
   P: tl.constexpr,
   M: tl.constexpr,
   BLOCK: tl.constexpr,
+  WIDE: tl.constexpr,
 ):
   """Where each tile's part of the list begins.
 
@@ -149,15 +150,18 @@ def starts_kernel(
     starts: (B, T + 1), written.
     dropped: (B,) int32, written: pairs that may have found no room.
     BLOCK: Tiles per program.
+    WIDE: Tiles whose counts are added at once.
   """
   batch = tl.program_id(1).to(tl.int64)
   counters += batch * M
   counts = counters + 4
   starts += batch * (T + 1)
-  tile = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-  before = tl.zeros([BLOCK], tl.int64)
-  for base in range(0, tl.program_id(0)):
-    before += tl.load(counts + base * BLOCK + tl.arange(0, BLOCK))
+  begin = tl.program_id(0) * BLOCK
+  tile = begin + tl.arange(0, BLOCK)
+  before = tl.zeros([WIDE], tl.int64)
+  for base in range(0, begin, WIDE):
+    earlier = base + tl.arange(0, WIDE)
+    before += tl.load(counts + earlier, mask=earlier < begin, other=0)
   count = tl.load(counts + tile, mask=tile < T, other=0).to(tl.int64)
   ends = tl.sum(before, axis=0) + tl.cumsum(count, axis=0)
   ends = tl.minimum(ends, P).to(tl.int32)
@@ -185,7 +189,7 @@ def fill_kernel(
   Arrays and constants:
     counters, pairs: From `count_kernel`.
     starts: From `starts_kernel`.
-    unordered: (B, P) int32, written: splats.
+    unordered: (B, 2, P) int32, written: the splat and the tile.
     BLOCK: Pairs at once.
   """
   batch = tl.program_id(1).to(tl.int64)
@@ -201,37 +205,49 @@ def fill_kernel(
     tile = tl.load(pairs + P + i, mask=mask, other=0)
     slot = tl.load(pairs + 2 * P + i, mask=mask, other=0)
     slot += tl.load(starts + batch * (T + 1) + tile, mask=mask, other=0)
-    tl.store(unordered + batch * P + slot, n, mask=mask & (slot < P))
+    out = unordered + batch * (2 * P) + slot
+    tl.store(out, n, mask=mask & (slot < P))
+    tl.store(out + P, tile, mask=mask & (slot < P))
 
 
 @triton.jit
 def order_kernel(
-  starts, unordered, ids, T: tl.constexpr, P: tl.constexpr, S: tl.constexpr
+  starts,
+  unordered,
+  ids,
+  T: tl.constexpr,
+  P: tl.constexpr,
+  BLOCK: tl.constexpr,
+  UNROLL: tl.constexpr,
 ):
-  """Sorts the ids of a tile: each goes behind all that are smaller.
+  """Sorts the ids of each tile: each goes behind all that are smaller.
 
   Quadratic in the length of a list, but lists are short: some tens.
 
   Arrays and constants:
     starts: (B, T + 1).
-    unordered: (B, P).
+    unordered: (B, 2, P), from `fill_kernel`.
     ids: (B, P), written.
-    S: Ids compared at once with S others.
+    BLOCK: Pairs at once.
+    UNROLL: Others that they are compared with at once.
   """
-  tile = tl.program_id(0)
   batch = tl.program_id(1).to(tl.int64)
-  starts += batch * (T + 1) + tile
-  unordered += batch * P
-  ids += batch * P
-  first = tl.load(starts)
-  last = tl.load(starts + 1)
-  for base in range(first, last, S):
-    slot = base + tl.arange(0, S)
-    mine = tl.load(unordered + slot, mask=slot < last, other=0)
-    rank = tl.zeros([S], tl.int32)
-    for other in range(first, last, S):
-      there = other + tl.arange(0, S)
-      them = tl.load(unordered + there, mask=there < last, other=2147483647)
-      before = them[:, None] < mine[None, :]
-      rank += tl.sum(before.to(tl.int32), axis=0)
-    tl.store(ids + first + rank, mine, mask=slot < last)
+  starts += batch * (T + 1)
+  unordered += batch * (2 * P)
+  count = tl.load(starts + T)
+  for base in range(
+    tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK
+  ):
+    slot = base + tl.arange(0, BLOCK)
+    mask = slot < count
+    mine = tl.load(unordered + slot, mask=mask, other=0)
+    tile = tl.load(unordered + P + slot, mask=mask, other=0)
+    first = tl.load(starts + tile, mask=mask, other=0)
+    length = tl.load(starts + tile + 1, mask=mask, other=0) - first
+    rank = tl.zeros([BLOCK], tl.int32)
+    for k in range(0, tl.max(length, axis=0), UNROLL):
+      for u in tl.static_range(UNROLL):
+        there = k + u < length
+        other = tl.load(unordered + first + k + u, mask=there, other=2147483647)
+        rank += (other < mine).to(tl.int32)
+    tl.store(ids + batch * P + first + rank, mine, mask=mask)

@@ -14,6 +14,7 @@ import math
 # ruff: noqa: RUF005
 import triton
 import triton.language as tl
+from jaxgs.kernels import triton_call
 
 # The window of jaxgs.metrics.ssim: 11 taps of sigma 1.5, of sum 1.
 _RADIUS = tl.constexpr(5)
@@ -65,21 +66,19 @@ def _load(
 ):
   """Column x + shift of a row, times the mask, and the mask.
 
-  If EDGE, columns outside show the nearest one inside: no load needs a
-  condition.
+  If EDGE, 0 for what is not in the row.
   """
-  start = picture + row * (W * C) + channel
-  if EDGE:
-    to = tl.minimum(tl.maximum(x + shift, 0), W - 1)
-    pointer = start + to * C
-  else:
-    to = x + shift
-    # One address and a constant.
-    pointer = start + x * C + shift * C
+  to = x + shift
+  # One address for all shifts, and a constant.
+  pointer = picture + (row * (W * C) + x * C + channel) + shift * C
+  inside = (to >= 0) & (to < W)
   if MASKED:
-    weight = tl.load(mask + row * W + to)
+    weight = tl.load(mask + row * W + to, mask=inside, other=0.0)
     # What stands at 0 does not matter, NaN included.
     value = tl.load(pointer, mask=weight > 0.0, other=0.0) * weight
+  elif EDGE:
+    weight = 1.0
+    value = tl.load(pointer, mask=inside, other=0.0)
   else:
     weight = 1.0
     value = tl.load(pointer)
@@ -114,17 +113,13 @@ def _window(
 
 
 @triton.jit
-def _blur(values, x, W: tl.constexpr, EDGE: tl.constexpr, PX: tl.constexpr):
+def _blur(values, PX: tl.constexpr):
   """A window's values, blurred across, for each of PX pixels."""
   sums = ()
   for i in tl.static_range(PX):
-    total = values[i] * 0.0
-    for t in tl.static_range(2 * _RADIUS + 1):
-      tap = _TAPS[t]
-      if EDGE:
-        there = x + (i + t - _RADIUS)
-        tap = tl.where((there >= 0) & (there < W), _TAPS[t], 0.0)
-      total += tap * values[i + t]
+    total = _TAPS[0] * values[i]
+    for t in tl.static_range(1, 2 * _RADIUS + 1):
+      total += _TAPS[t] * values[i + t]
     sums = sums + (total,)
   return sums
 
@@ -153,13 +148,35 @@ def _slide(sums, rows, there, COUNT: tl.constexpr):
   return new, done
 
 
+if triton_call.interpreted():
+
+  @triton.jit
+  def _inverse(x):
+    """1 / x."""
+    return 1.0 / x
+
+else:
+
+  @triton.jit
+  def _inverse(x):
+    """1 / x to the last bit but one, in one instruction."""
+    return tl.inline_asm_elementwise(
+      "rcp.approx.ftz.f32 $0, $1;",
+      "=f,f",
+      [x],
+      dtype=tl.float32,
+      is_pure=True,
+      pack=1,
+    )
+
+
 @triton.jit
 def _similarity(mean_a, mean_b, squares, product):
   """SSIM, and its slopes by the blurred a, a^2 + b^2 and a b."""
   mean_ab = mean_a * mean_b
   mean_squares = mean_a * mean_a + mean_b * mean_b
-  luminance_below = 1.0 / (mean_squares + _C1)
-  structure_below = 1.0 / (squares - mean_squares + _C2)
+  luminance_below = _inverse(mean_squares + _C1)
+  structure_below = _inverse(squares - mean_squares + _C2)
   luminance = (2.0 * mean_ab + _C1) * luminance_below
   structure = (2.0 * (product - mean_ab) + _C2) * structure_below
   by_luminance = 2.0 * (mean_b - luminance * mean_a) * luminance_below
@@ -192,20 +209,27 @@ def _values(
   count = tl.minimum(ROWS + 2 * _RADIUS, H + _RADIUS - first)
   running = _zeros(8 * _RADIUS * PX, BLOCK)
   totals = _zeros(3, BLOCK)
+  row = tl.maximum(first, 0)
+  next_a = _window(rendered, mask, row, x, channel, W, C, MASKED, EDGE, PX)
+  next_b = _window(target, mask, row, x, channel, W, C, MASKED, EDGE, PX)
   for k in range(0, count):
     # Rows beyond the picture count as 0.
     row = tl.minimum(tl.maximum(first + k, 0), H - 1)
     there = (row == first + k).to(tl.float32)
-    a = _window(rendered, mask, row, x, channel, W, C, MASKED, EDGE, PX)
-    b = _window(target, mask, row, x, channel, W, C, MASKED, EDGE, PX)
+    # The next row is on its way while this one is added.
+    a = next_a
+    b = next_b
+    then = tl.minimum(tl.maximum(first + k + 1, 0), H - 1)
+    next_a = _window(rendered, mask, then, x, channel, W, C, MASKED, EDGE, PX)
+    next_b = _window(target, mask, then, x, channel, W, C, MASKED, EDGE, PX)
     squares = ()
     products = ()
     for t in tl.static_range(2 * _RADIUS + PX):
       squares = squares + (a[t] * a[t] + b[t] * b[t],)
       products = products + (a[t] * b[t],)
-    rows = _blur(a, x, W, EDGE, PX) + _blur(b, x, W, EDGE, PX)
-    rows = rows + _blur(squares, x, W, EDGE, PX)
-    rows = rows + _blur(products, x, W, EDGE, PX)
+    rows = _blur(a, PX) + _blur(b, PX)
+    rows = rows + _blur(squares, PX)
+    rows = rows + _blur(products, PX)
     running, done = _slide(running, rows, there, 4 * PX)
     # Each row is compared by one part.
     compared = (k >= _RADIUS) & (k < count - _RADIUS)
@@ -222,17 +246,20 @@ def _values(
       row = first + k - _RADIUS
       for i in tl.static_range(PX):
         inside = x + i < W
-        weight = inside.to(tl.float32)
-        if MASKED:
-          weight = tl.load(mask + row * W + x + i, mask=inside, other=0.0)
         ssim, by_mean, by_squares, by_product = _similarity(
           done[i], done[PX + i], done[2 * PX + i], done[3 * PX + i]
         )
-        totals = (totals[0] + weight * ssim, totals[1], totals[2])
+        if MASKED:
+          weight = tl.load(mask + row * W + x + i, mask=inside, other=0.0)
+          ssim *= weight
+          by_mean *= weight
+          by_squares *= weight
+          by_product *= weight
+        totals = (totals[0] + tl.where(inside, ssim, 0.0), totals[1], totals[2])
         out = slopes + (row * W + x + i) * C + channel
-        tl.store(out, weight * by_mean, mask=inside)
-        tl.store(out + H * W * C, weight * by_squares, mask=inside)
-        tl.store(out + 2 * H * W * C, weight * by_product, mask=inside)
+        tl.store(out, by_mean, mask=inside)
+        tl.store(out + H * W * C, by_squares, mask=inside)
+        tl.store(out + 2 * H * W * C, by_product, mask=inside)
   part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
   for i in tl.static_range(3):
     tl.store(sums + 3 * part + i, tl.sum(totals[i], axis=0))
@@ -308,6 +335,52 @@ def value_kernel(
 
 
 @triton.jit
+def _slopes(
+  slopes,
+  row,
+  x,
+  channel,
+  H: tl.constexpr,
+  W: tl.constexpr,
+  C: tl.constexpr,
+  EDGE: tl.constexpr,
+  PX: tl.constexpr,
+):
+  """The windows of the three slopes, one after the other."""
+  windows = ()
+  for m in tl.static_range(3):
+    start = slopes + m * (H * W * C)
+    window = _window(start, slopes, row, x, channel, W, C, False, EDGE, PX)
+    windows = windows + window
+  return windows
+
+
+@triton.jit
+def _pixels(
+  rendered,
+  target,
+  mask,
+  row,
+  x,
+  channel,
+  W: tl.constexpr,
+  C: tl.constexpr,
+  MASKED: tl.constexpr,
+  EDGE: tl.constexpr,
+  PX: tl.constexpr,
+):
+  """Both pictures, times the mask, and the mask, for each of PX pixels."""
+  values = ()
+  for i in tl.static_range(PX):
+    a, weight = _load(rendered, mask, row, x, i, channel, W, C, MASKED, EDGE)
+    b, _ = _load(target, mask, row, x, i, channel, W, C, MASKED, EDGE)
+    if not MASKED:
+      weight = tl.full(a.shape, 1.0, tl.float32)
+    values = values + (a, b, weight)
+  return values
+
+
+@triton.jit
 def _gradients(
   rendered,
   target,
@@ -332,39 +405,34 @@ def _gradients(
   first = tl.program_id(1) * ROWS - _RADIUS
   count = tl.minimum(ROWS + 2 * _RADIUS, H + _RADIUS - first)
   running = _zeros(6 * _RADIUS * PX, BLOCK)
+  row = tl.maximum(first, 0)
+  next_slopes = _slopes(slopes, row, x, channel, H, W, C, EDGE, PX)
+  next_pixels = _pixels(
+    rendered, target, mask, 0, x, channel, W, C, MASKED, EDGE, PX
+  )
   for k in range(0, count):
     row = tl.minimum(tl.maximum(first + k, 0), H - 1)
     there = (row == first + k).to(tl.float32)
     # The row that will be finished.
     out = tl.maximum(first + k - _RADIUS, 0)
-    a = ()
-    b = ()
-    weights = ()
-    for i in tl.static_range(PX):
-      value, weight = _load(
-        rendered, mask, out, x, i, channel, W, C, MASKED, EDGE
-      )
-      a = a + (value,)
-      value, _ = _load(target, mask, out, x, i, channel, W, C, MASKED, EDGE)
-      b = b + (value,)
-      weights = weights + (weight,)
-    size: tl.constexpr = H * W * C
-    by_mean = _window(slopes, mask, row, x, channel, W, C, False, EDGE, PX)
-    by_squares = _window(
-      slopes + size, mask, row, x, channel, W, C, False, EDGE, PX
+    rows = next_slopes
+    pixels = next_pixels
+    then = tl.minimum(tl.maximum(first + k + 1, 0), H - 1)
+    next_slopes = _slopes(slopes, then, x, channel, H, W, C, EDGE, PX)
+    then = tl.minimum(tl.maximum(first + k + 1 - _RADIUS, 0), H - 1)
+    next_pixels = _pixels(
+      rendered, target, mask, then, x, channel, W, C, MASKED, EDGE, PX
     )
-    by_product = _window(
-      slopes + 2 * size, mask, row, x, channel, W, C, False, EDGE, PX
-    )
-    rows = _blur(by_mean, x, W, EDGE, PX) + _blur(by_squares, x, W, EDGE, PX)
-    rows = rows + _blur(by_product, x, W, EDGE, PX)
-    running, done = _slide(running, rows, there, 3 * PX)
+    width: tl.constexpr = 2 * _RADIUS + PX
+    blurred = _blur(rows[:width], PX) + _blur(rows[width : 2 * width], PX)
+    blurred = blurred + _blur(rows[2 * width :], PX)
+    running, done = _slide(running, blurred, there, 3 * PX)
     if k >= 2 * _RADIUS:
       for i in tl.static_range(PX):
-        slope = done[i] + 2.0 * a[i] * done[PX + i] + b[i] * done[2 * PX + i]
-        sign = (a[i] > b[i]).to(tl.float32) - (a[i] < b[i]).to(tl.float32)
-        slope = weights[i] * (L1 * sign - SSIM * slope)
-        slope += 2.0 * L2 * (a[i] - b[i])
+        a, b, weight = pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]
+        slope = done[i] + 2.0 * a * done[PX + i] + b * done[2 * PX + i]
+        sign = (a > b).to(tl.float32) - (a < b).to(tl.float32)
+        slope = weight * (L1 * sign - SSIM * slope) + 2.0 * L2 * (a - b)
         to = gradient + (out * W + x + i) * C + channel
         tl.store(to, slope * scale, mask=x + i < W)
 
