@@ -15,7 +15,7 @@ from jaxgs.types import Splats, TileBins
 _SHARE = (32, 128, 4)
 # Tiles per program where counts are added up; pairs at once where lists are
 # filled, and where they are ordered.
-_SUMMED, _FILLED, _ORDERED = 1024, 256, 32
+_SUMMED, _FILLED, _ORDERED = 1024, 256, 64
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
       counters,
       unsorted_pairs,
       starts,
-      out=(integers((batch, 2, pairs)),),
+      out=(integers((batch, pairs, 2)),),
       grid=(math.ceil(pairs / (4 * _FILLED)), batch),
       T=tiles,
       P=pairs,

@@ -189,12 +189,14 @@ def fill_kernel(
   Arrays and constants:
     counters, pairs: From `count_kernel`.
     starts: From `starts_kernel`.
-    unordered: (B, 2, P) int32, written: the splat and the tile.
+    unordered: (B, P, 2) int32, written: splat and tile, to be read as one
+      number.
     BLOCK: Pairs at once.
   """
   batch = tl.program_id(1).to(tl.int64)
   count = tl.minimum(tl.load(counters + batch * M + 2), P)
   pairs += batch * (3 * P)
+  out = unordered.to(tl.pointer_type(tl.int64)) + batch * P
   # There is room for several times the pairs.
   for base in range(
     tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK
@@ -205,9 +207,8 @@ def fill_kernel(
     tile = tl.load(pairs + P + i, mask=mask, other=0)
     slot = tl.load(pairs + 2 * P + i, mask=mask, other=0)
     slot += tl.load(starts + batch * (T + 1) + tile, mask=mask, other=0)
-    out = unordered + batch * (2 * P) + slot
-    tl.store(out, n, mask=mask & (slot < P))
-    tl.store(out + P, tile, mask=mask & (slot < P))
+    both = (tile.to(tl.int64) << 32) | n.to(tl.int64)
+    tl.store(out + slot, both, mask=mask & (slot < P))
 
 
 @triton.jit
@@ -226,14 +227,14 @@ def order_kernel(
 
   Arrays and constants:
     starts: (B, T + 1).
-    unordered: (B, 2, P), from `fill_kernel`.
+    unordered: (B, P, 2), from `fill_kernel`.
     ids: (B, P), written.
     BLOCK: Pairs at once.
     UNROLL: Others that they are compared with at once.
   """
   batch = tl.program_id(1).to(tl.int64)
   starts += batch * (T + 1)
-  unordered += batch * (2 * P)
+  unordered = unordered.to(tl.pointer_type(tl.int64)) + batch * P
   count = tl.load(starts + T)
   for base in range(
     tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK
@@ -241,13 +242,13 @@ def order_kernel(
     slot = base + tl.arange(0, BLOCK)
     mask = slot < count
     mine = tl.load(unordered + slot, mask=mask, other=0)
-    tile = tl.load(unordered + P + slot, mask=mask, other=0)
+    tile = (mine >> 32).to(tl.int32)
     first = tl.load(starts + tile, mask=mask, other=0)
     length = tl.load(starts + tile + 1, mask=mask, other=0) - first
     rank = tl.zeros([BLOCK], tl.int32)
     for k in range(0, tl.max(length, axis=0), UNROLL):
       for u in tl.static_range(UNROLL):
         there = k + u < length
-        other = tl.load(unordered + first + k + u, mask=there, other=2147483647)
-        rank += (other < mine).to(tl.int32)
-    tl.store(ids + batch * P + first + rank, mine, mask=mask)
+        other = tl.load(unordered + first + k + u, mask=there, other=0)
+        rank += (there & (other < mine)).to(tl.int32)
+    tl.store(ids + batch * P + first + rank, mine.to(tl.int32), mask=mask)

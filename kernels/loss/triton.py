@@ -14,7 +14,7 @@ from jaxgs.kernels.loss import xla
 
 # Lanes per program and pixels per lane, and parts of strips that keep a GPU
 # busy.
-_BLOCK, _PIXELS, _PARTS = 128, 1, 1024
+_BLOCK, _PIXELS, _PARTS = 64, 2, 384
 
 
 def image_loss(
