@@ -12,7 +12,7 @@ from jaxgs.config import RasterSpec
 from jaxgs.types import Splats, TileBins
 
 # Splats per program, candidates at once, programs that share the splats.
-_SHARE = (32, 128, 4)
+_SHARE = (32, 128, 6)
 # Tiles per program where counts are added up; pairs at once where lists are
 # filled, and where they are ordered.
 _SUMMED, _FILLED, _ORDERED = 1024, 256, 64
@@ -65,14 +65,12 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
     )
     (unordered,) = triton_call.call(
       triton_kernels.fill_kernel,
-      counters,
       unsorted_pairs,
       starts,
       out=(integers((batch, pairs, 2)),),
       grid=(math.ceil(pairs / (4 * _FILLED)), batch),
       T=tiles,
       P=pairs,
-      M=num_counters,
       BLOCK=_FILLED,
     )
     (ids,) = triton_call.call(

@@ -114,16 +114,22 @@ def count_kernel(
   if z == 0:
     boxes = counters.to(tl.pointer_type(tl.int64))
     tl.atomic_add(boxes, end.to(tl.int64), sem="relaxed")
+  room = 1
   for base in range(z * J, end, Z * J):
     index = base + tl.arange(0, J)
     n, tile, mask = _pair(
       mean, conic, log_weight, ends, index, CUTOFF, N, COLS, H, W, TILE, S
     )
-    one = mask.to(tl.int32)
-    before = tl.atomic_add(counters + 4 + tile, one, mask=mask, sem="relaxed")
+    # Once it is full nothing is added, or the sum could overflow.
+    one = (mask & (room > 0)).to(tl.int32)
     first = tl.atomic_add(counters + 2, tl.sum(one, axis=0), sem="relaxed")
     slot = first + tl.cumsum(one, axis=0) - 1
-    mask = mask & (slot >= 0) & (slot < P)
+    # What finds no room must not be counted: its place would hold anything.
+    mask = (one > 0) & (slot < P)
+    room = (first < P).to(tl.int32)
+    before = tl.atomic_add(
+      counters + 4 + tile, mask.to(tl.int32), mask=mask, sem="relaxed"
+    )
     tl.store(pairs + slot, n, mask=mask)
     tl.store(pairs + P + slot, tile, mask=mask)
     tl.store(pairs + 2 * P + slot, before, mask=mask)
@@ -175,26 +181,24 @@ def starts_kernel(
 
 @triton.jit
 def fill_kernel(
-  counters,
   pairs,
   starts,
   unordered,
   T: tl.constexpr,
   P: tl.constexpr,
-  M: tl.constexpr,
   BLOCK: tl.constexpr,
 ):
   """Puts each pair into its tile's part of the list, in any order.
 
   Arrays and constants:
-    counters, pairs: From `count_kernel`.
+    pairs: From `count_kernel`.
     starts: From `starts_kernel`.
     unordered: (B, P, 2) int32, written: splat and tile, to be read as one
       number.
     BLOCK: Pairs at once.
   """
   batch = tl.program_id(1).to(tl.int64)
-  count = tl.minimum(tl.load(counters + batch * M + 2), P)
+  count = tl.load(starts + batch * (T + 1) + T)
   pairs += batch * (3 * P)
   out = unordered.to(tl.pointer_type(tl.int64)) + batch * P
   # There is room for several times the pairs.
@@ -234,21 +238,24 @@ def order_kernel(
   """
   batch = tl.program_id(1).to(tl.int64)
   starts += batch * (T + 1)
-  unordered = unordered.to(tl.pointer_type(tl.int64)) + batch * P
+  unordered += batch * (2 * P)
   count = tl.load(starts + T)
   for base in range(
     tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK
   ):
     slot = base + tl.arange(0, BLOCK)
     mask = slot < count
-    mine = tl.load(unordered + slot, mask=mask, other=0)
-    tile = (mine >> 32).to(tl.int32)
+    mine = tl.load(unordered + 2 * slot, mask=mask, other=0)
+    tile = tl.load(unordered + 2 * slot + 1, mask=mask, other=0)
     first = tl.load(starts + tile, mask=mask, other=0)
     length = tl.load(starts + tile + 1, mask=mask, other=0) - first
     rank = tl.zeros([BLOCK], tl.int32)
     for k in range(0, tl.max(length, axis=0), UNROLL):
       for u in tl.static_range(UNROLL):
-        there = k + u < length
-        other = tl.load(unordered + first + k + u, mask=there, other=0)
-        rank += (there & (other < mine)).to(tl.int32)
-    tl.store(ids + batch * P + first + rank, mine.to(tl.int32), mask=mask)
+        other = tl.load(
+          unordered + 2 * (first + k + u),
+          mask=k + u < length,
+          other=2147483647,
+        )
+        rank += (other < mine).to(tl.int32)
+    tl.store(ids + batch * P + first + rank, mine, mask=mask)

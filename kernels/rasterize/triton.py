@@ -33,8 +33,8 @@ class Residuals(NamedTuple):
   Attributes:
     table: (N, R), the splats, see `triton_kernels`.
     rows: (N,) int32, where each splat's gradients go.
-    cursor: (2,) int32, the second: how many
-    long_tiles: (T,) int32, the first of them have long lists.
+    cursor: (4,) int32, see `triton_table`, as is
+    order: (2, T) int32, of the tiles.
     image: (H, W, C), what was drawn.
     threshold: (T, Q), what is larger was blended.
     place: (T, Q) int32, of what is equal that up to this place in the list;
@@ -46,7 +46,7 @@ class Residuals(NamedTuple):
   table: jax.Array
   rows: jax.Array
   cursor: jax.Array
-  long_tiles: jax.Array
+  order: jax.Array
   image: jax.Array
   threshold: jax.Array
   place: jax.Array
@@ -130,15 +130,15 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
     num_gaussians = constants["N"]
     parts, long = constants["PARTS"], _num_long(tiles)
     shared = {k: constants[k] for k in ("N", "T", "C", "R", "H", "W", "TILE")}
-    cursor, rows, table, long_tiles = triton_call.call(
+    cursor, rows, table, order = triton_call.call(
       table_kernel,
       *splats,
       starts,
       out=(
-        _int(batch, 2),
+        _int(batch, 4),
         _int(batch, num_gaussians),
         _float(batch, num_gaussians, constants["R"]),
-        _int(batch, tiles),
+        _int(batch, 2, tiles),
       ),
       zeroed=1,
       grid=(math.ceil(max(num_gaussians, tiles) / 128), batch),
@@ -152,7 +152,7 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
       ids,
       starts,
       cursor,
-      long_tiles,
+      order,
       out=(
         _float(batch, *size, constants["C"]),
         _float(batch, tiles, pixels),
@@ -167,7 +167,7 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
       EPSILON=spec.epsilon,
       **constants,
     )
-    return table, rows, cursor, long_tiles, *drawn
+    return table, rows, cursor, order, *drawn
 
   return triton_call.fold_batches(function)
 
@@ -180,7 +180,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
     from jaxgs.kernels.rasterize import triton_backward
 
     splats = Splats(mean, conic, log_weight, feature)
-    table, rows, cursor, long_tiles, *saved = saved
+    table, rows, cursor, order, *saved = saved
     constants = _constants(spec, size, splats, ids, starts)
     num_gaussians, channels = constants["N"], constants["C"]
     batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
@@ -195,7 +195,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       ids,
       starts,
       cursor,
-      long_tiles,
+      order,
       *saved,
       rows,
       out=(

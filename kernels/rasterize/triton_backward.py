@@ -15,7 +15,8 @@ from jaxgs.kernels.binning.triton_boxes import tile_box
 from jaxgs.kernels.rasterize.triton_kernels import (
   exp2,
   filled,
-  is_long,
+  length_class,
+  length_count,
   load_row,
   log2_weight,
 )
@@ -262,7 +263,7 @@ def backward_kernel(
   ids,
   starts,
   cursor,
-  long_tiles,
+  order,
   image,
   threshold,
   place,
@@ -299,7 +300,7 @@ def backward_kernel(
   programs share the tiles with long lists.
 
   Arrays and constants:
-    table, ids, starts, cursor, long_tiles: As in `forward_kernel`.
+    table, ids, starts, cursor, order: As in `forward_kernel`.
     mean, conic, log_weight: (B, N, ...).
     image, threshold, place, ties, inverse: What it wrote.
     cotangent: (B, H, W, C).
@@ -326,12 +327,13 @@ def backward_kernel(
   scratch = batch * tl.num_programs(0) + program
   scaled += scratch * (TILE * TILE * (C + 1))
   if program < SPLIT * LONG:
-    count = tl.load(cursor + 2 * batch + 1)
+    counts = tl.load((cursor + 4 * batch + 2).to(tl.pointer_type(tl.int64)))
+    count = length_count(counts, 2, T)
     for k in range(program // SPLIT, count, LONG):
       # Lanes may still read the scratch of the tile before.
       tl.debug_barrier()
       _compare(
-        tl.load(long_tiles + batch * T + k),
+        tl.load(order + (2 * batch + 1) * T + k),
         program % SPLIT,
         batch,
         table,
@@ -370,7 +372,7 @@ def backward_kernel(
       )
   else:
     tile = program - SPLIT * LONG
-    if not is_long(starts, tile, True, T):
+    if length_class(starts, tile, True, T) < 2:
       _compare(
         tile,
         0,

@@ -11,7 +11,7 @@ import triton.language as tl
 from jaxgs.kernels.rasterize.triton_kernels import (
   exp2,
   filled,
-  is_long,
+  length_count,
   load_row,
   log2_weight,
 )
@@ -328,7 +328,7 @@ def forward_kernel(
   ids,
   starts,
   cursor,
-  long_tiles,
+  order,
   image,
   threshold,
   place,
@@ -366,7 +366,7 @@ def forward_kernel(
     table: (B, N, R), rows of splats.
     ids: (B, P).
     starts: (B, T + 1).
-    cursor, long_tiles: From `table_kernel`.
+    cursor, order: From `table_kernel`.
     image: (B, H, W, C), written.
     threshold: (B, T, Q), written if K, for Q = TILE^2 pixels; so are
     place: (B, T, Q) int32 where ties,
@@ -385,11 +385,12 @@ def forward_kernel(
   table += batch * (N * R)
   ids += batch * P
   starts += batch * (T + 1)
+  counts = tl.load((cursor + 4 * batch + 2).to(tl.pointer_type(tl.int64)))
   if tl.program_id(0) < PARTS * LONG:
-    count = tl.load(cursor + 2 * batch + 1)
+    count = length_count(counts, 2, T)
     for k in range(tl.program_id(0) // PARTS, count, LONG):
       _draw(
-        tl.load(long_tiles + batch * T + k),
+        tl.load(order + (2 * batch + 1) * T + k),
         tl.program_id(0) % PARTS,
         batch,
         table,
@@ -417,10 +418,12 @@ def forward_kernel(
         False,
       )
   else:
-    tile = tl.program_id(0) - PARTS * LONG
-    if not is_long(starts, tile, True, T):
+    k = tl.program_id(0) - PARTS * LONG
+    middle = length_count(counts, 1, T)
+    if k < middle + length_count(counts, 0, T):
+      at = tl.where(k < middle, k, T - 1 - (k - middle))
       _draw(
-        tile,
+        tl.load(order + 2 * batch * T + at),
         0,
         batch,
         table,

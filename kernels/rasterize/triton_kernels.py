@@ -113,19 +113,45 @@ def log2_weight(a_dx2, b_dx, c, dy, log_weight):
 
 
 @triton.jit
-def is_long(starts, tile, mask, T: tl.constexpr):
-  """Whether a tile's list takes so much longer than others that it goes first.
+def length_class(starts, tile, mask, T: tl.constexpr):
+  """How long a tile's list is: 2 long, 1 longer than most, 0 others.
 
-  The last tiles keep a GPU waiting, and one with a long list for longest. (At
-  768x512 with N = 10000 the mean list has 19 entries, the longest 89.)
+  The last tiles keep a GPU waiting, and one with a long list for longest, so
+  these go first. (At 768x512 with N = 10000 the mean list has 19 entries, the
+  longest 89.)
 
   Arrays and constants:
     starts: (T + 1,), of one image.
     tile: Tiles to ask about.
-    mask: No load, and false, where this is.
+    mask: No load, and -1, where this is false.
   """
   first = tl.load(starts + tile, mask=mask, other=0)
   last = tl.load(starts + tile + 1, mask=mask, other=0)
-  # Where all lists are long, few are longer than others.
   mean = tl.load(starts + T) // T
-  return last - first > tl.maximum(32, mean + mean // 2)
+  length = last - first
+  # Where all lists are long, few are longer than others.
+  long = length > tl.maximum(32, mean + mean // 2)
+  kind = tl.where(long, 2, (length > mean).to(tl.int32))
+  if T >= 2097152:
+    # See `length_counts`: of so many tiles none keeps a GPU waiting.
+    kind = tl.minimum(kind, 1)
+  return tl.where(mask, kind, -1)
+
+
+@triton.jit
+def length_counts(kind, T: tl.constexpr):
+  """One tile, to be added to the count of its class; 0 for class -1.
+
+  The counts stand side by side in 64 bits: one addition serves all.
+  """
+  bits: tl.constexpr = 21 if T < 2097152 else 31
+  one = tl.full(kind.shape, 1, tl.int64) << (bits * tl.maximum(kind, 0))
+  return tl.where(kind < 0, 0, one)
+
+
+@triton.jit
+def length_count(counts, kind, T: tl.constexpr):
+  """How many tiles of a class there are, of a sum of `length_counts`."""
+  bits: tl.constexpr = 21 if T < 2097152 else 31
+  mask: tl.constexpr = 2097151 if T < 2097152 else 2147483647
+  return ((counts >> (bits * kind)) & mask).to(tl.int32)

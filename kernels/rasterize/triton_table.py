@@ -8,7 +8,11 @@ import math
 import triton
 import triton.language as tl
 from jaxgs.kernels.binning.triton_boxes import tile_box
-from jaxgs.kernels.rasterize.triton_kernels import is_long
+from jaxgs.kernels.rasterize.triton_kernels import (
+  length_class,
+  length_count,
+  length_counts,
+)
 
 _LOG2_E = tl.constexpr(math.log2(math.e))
 
@@ -23,7 +27,7 @@ def table_kernel(
   cursor,
   rows,
   table,
-  long_tiles,
+  order,
   N: tl.constexpr,
   T: tl.constexpr,
   C: tl.constexpr,
@@ -36,17 +40,19 @@ def table_kernel(
 ):
   """Writes the table of `triton_kernels`, and gives out rows for gradients.
 
-  Each splat gets a row per tile under its box, side by side. Tiles with long
-  lists are put on a list of their own, to be drawn first. Where rows and such
-  tiles are depends on the run, but nothing that is computed depends on it.
+  Each splat gets a row per tile under its box, side by side. Tiles are put in
+  order, those with the longest lists first. Where rows and tiles are depends on
+  the run, but nothing that is computed depends on it.
 
   Arrays and constants:
     mean, conic, log_weight, feature: (B, N, ...).
     starts: (B, T + 1).
-    cursor: (B, 2) int32, zero before: rows given, tiles with long lists.
+    cursor: (B, 4) int32, zero before: rows given, nothing, and the tiles of
+      each class of `length_class` as `length_counts`, in 64 bits.
     rows: (B, N) int32, written: the first row of each splat.
     table: (B, N, R), written: 6 + C floats of each row.
-    long_tiles: (B, T) int32, its first ones written.
+    order: (B, 2, T) int32, written: the tiles of class 1 from the front on and
+      those of class 0 from the back; then those of class 2.
     S: Splats, and tiles, per program.
   """
   batch = tl.program_id(1).to(tl.int64)
@@ -56,7 +62,7 @@ def table_kernel(
   _, _, nx, ny = tile_box(mean, conic, log_weight, n, mask, CUTOFF, H, W, TILE)
   count = nx * ny
   ends = tl.cumsum(count, axis=0)
-  cursor += 2 * batch
+  cursor += 4 * batch
   base = tl.atomic_add(cursor, tl.sum(count, axis=0), sem="relaxed")
   tl.store(rows + n, base + ends - count, mask=mask)
   table += n * R
@@ -72,10 +78,15 @@ def table_kernel(
     tl.store(table + 6 + k, tl.load(feature + n * C + k, mask=mask), mask=mask)
 
   tile = tl.program_id(0) * S + tl.arange(0, S)
-  chosen = is_long(starts + batch * (T + 1), tile, tile < T, T)
-  ends = tl.cumsum(chosen.to(tl.int32), axis=0)
-  count = tl.sum(chosen.to(tl.int32), axis=0)
-  if count > 0:
-    base = tl.atomic_add(cursor + 1, count, sem="relaxed")
-    slot = long_tiles + batch * T + base + ends - 1
-    tl.store(slot, tile, mask=chosen)
+  kind = length_class(starts + batch * (T + 1), tile, tile < T, T)
+  ones = length_counts(kind, T)
+  base = tl.atomic_add(
+    (cursor + 2).to(tl.pointer_type(tl.int64)),
+    tl.sum(ones, axis=0),
+    sem="relaxed",
+  )
+  ends = base + tl.cumsum(ones, axis=0)
+  place = length_count(ends, tl.maximum(kind, 0), T) - 1
+  # From the back, from the front, and from the front of the other half.
+  slot = tl.where(kind == 0, T - 1 - place, place + kind // 2 * T)
+  tl.store(order + batch * (2 * T) + slot, tile, mask=kind >= 0)

@@ -114,6 +114,20 @@ def test_lists_are_cut_where_there_is_no_room():
   starts = np.asarray(bins.starts)
   assert (np.diff(starts) >= 0).all()
   assert starts[-1] <= 64
+  # What is listed are splats that belong there.
+  whole = bin_splats(
+    splats,
+    height=40,
+    width=40,
+    spec=dataclasses.replace(spec, max_pairs=1024),
+  )
+  for tile in range(len(starts) - 1):
+    listed, wanted = (
+      np.asarray(b.ids[int(b.starts[tile]) : int(b.starts[tile + 1])])
+      for b in (bins, whole)
+    )
+    assert (np.diff(listed) > 0).all()
+    assert set(listed) <= set(wanted)
 
 
 @needs_kernels
