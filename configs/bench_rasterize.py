@@ -32,10 +32,12 @@ def get_config(device: str = "cpu") -> config_dict.ConfigDict:
     by_number=tuple((768, 512, 3, n) for n in (1250, 2500, 5000, 10000, 20000)),
     by_size=tuple((384 * k, 256 * k, 3, 1250 * k * k) for k in (1, 2, 4, 8)),
     # Steps that turn random Gaussians into those of a fit, whose sizes and
-    # overlaps are others.
-    warmup_steps=200,
+    # overlaps are others; half of the default fit where they cost nothing.
+    warmup_steps=1000 if large else 200,
+    # Whether that fit starts with few Gaussians, as a usual one, or with all.
+    grown=True,
     rounds=7,
-    # Of each round; the steps of a fit are timed this many at once.
-    repeats=50 if large else 5,
+    # Of each round; draws and steps of a fit are timed this many at once.
+    repeats=20 if large else 5,
     seed=0,
   )

@@ -33,7 +33,11 @@ def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
   width, height, channels, n = scene
   base = config_from_dict(FitConfig, settings["fit"])
   image, state = scenes.make_scene(
-    picture, scene, steps=settings["warmup_steps"], seed=settings["seed"]
+    picture,
+    scene,
+    steps=settings["warmup_steps"],
+    grown=settings["grown"],
+    seed=settings["seed"],
   )
   programs = {}
   for backend in backends:
@@ -55,7 +59,7 @@ def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
   )
   rows = []
   for (backend, name), figures in times.items():
-    if name == "step":
+    if name in ("render", "step"):
       figures = {k: v / settings["repeats"] for k, v in figures.items()}
     row = scene | {"backend": backend, "program": name} | figures
     rows.append(row | {"first_call_s": compiling[backend, name]})

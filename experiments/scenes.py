@@ -16,7 +16,12 @@ from jaxgs.state import FitState, init_fit
 
 
 def make_scene(
-  picture: jax.Array, scene: tuple[int, int, int, int], *, steps: int, seed: int
+  picture: jax.Array,
+  scene: tuple[int, int, int, int],
+  *,
+  steps: int,
+  grown: bool,
+  seed: int,
 ) -> tuple[jax.Array, FitState]:
   """An image, and a short fit of it: sizes of random Gaussians are others.
 
@@ -24,6 +29,8 @@ def make_scene(
     picture: (H, W, C) float32, brought to the size, its channels repeated.
     scene: Width, height, channels and number of Gaussians.
     steps: Of the fit.
+    grown: Whether it starts with few Gaussians, as the default preset does, or
+      with all: then more of them are small, and lists are shorter.
     seed: Of the fit.
 
   Returns:
@@ -34,6 +41,8 @@ def make_scene(
   image = jnp.clip(jax.image.resize(picture, shape, "cubic"), 0.0, 1.0)
   image = jnp.tile(image, (1, 1, -(-channels // shape[2])))[..., :channels]
   config = preset("default", num_gaussians=n, num_steps=steps).fit
+  if not grown:
+    config = dataclasses.replace(config, growth_rounds=0, relocate_ratio=0.0)
   result = fit(jax.random.key(seed), image, config)
   state = init_fit(jax.random.key(seed), image, config)
   return image, state._replace(gaussians=result.gaussians, active=result.active)
@@ -48,11 +57,12 @@ def programs_of(
     image: (H, W, C).
     state: Of the scene.
     config: Its `raster.backend` is the one.
-    steps: Of one call of "step".
+    steps: Of one call of "render" and of "step".
 
   Returns:
     "forward": pixels from the lists; "forward + backward"; "render": from the
-    Gaussians, with binning; "step": of a fit, `steps` of them.
+    Gaussians, with binning; "step": of a fit. Of the last two one call does
+    `steps`, or on a GPU the host's part of a call would be timed.
   """
   size, spec = image.shape[:2], config.raster
   splats = project(state.gaussians, active=state.active)
@@ -69,7 +79,18 @@ def programs_of(
     return backend.backward(spec, size, splats, bins, residuals, cotangent)
 
   show = functools.partial(render, height=size[0], width=size[1], spec=spec)
-  draw = jax.jit(lambda gaussians: show(gaussians).image)
+
+  @jax.jit
+  def draw(gaussians):
+    # Each a little further on: a compiler would draw the same once.
+    shifts = 1e-6 * jnp.arange(steps, dtype=jnp.float32)
+    return jax.lax.map(
+      lambda shift: (
+        show(gaussians._replace(mean=gaussians.mean + shift)).image[0, 0]
+      ),
+      shifts,
+    )
+
   rates = default_rates(config, size)
   # A step and nothing else.
   config = dataclasses.replace(config, relocate_ratio=0.0)
