@@ -59,9 +59,7 @@ def _log_weight(x, y, table, n, inside, R: tl.constexpr, READ: tl.constexpr):
 
 
 @triton.jit
-def _next8(
-  x, y, table, ids, i, last, R: tl.constexpr, FULL: tl.constexpr
-):
+def _next8(x, y, table, ids, i, last, R: tl.constexpr, FULL: tl.constexpr):
   """The logarithms of 8 weights of the list from i on, falling."""
   n = _listed(ids, i, last, 8, FULL)
   values = ()
@@ -286,9 +284,7 @@ def _draw(
       )
       tied = tl.max(equal.to(tl.int32))
       if tied > 0:
-        last_place = _places(
-          x, y, table, ids, first, last, least, equal, R, K
-        )
+        last_place = _places(x, y, table, ids, first, last, least, equal, R, K)
         tl.store(place + pixel, last_place)
       elif not WHOLE:
         # Other parts of the tile may have equal weights.
