@@ -5,6 +5,7 @@ imported when it is called, and jax where it is needed.
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     exits with 2.
   """
   args = make_parser().parse_args(argv)
+  # What readers have to say about a file is one line like the command's own.
+  logging.basicConfig(format=f"jaxgs {args.command}: %(message)s")
   # Other exceptions are faults of the program and keep their traceback.
   try:
     module = importlib.import_module(f"jaxgs.cli.{_MODULES[args.command]}")

@@ -8,6 +8,7 @@ import types
 
 import jax
 import numpy as np
+import OpenEXR
 import pytest
 
 from jaxgs import cli, kernels
@@ -70,6 +71,19 @@ def _command(*argv, **options):
     check=False,
     **options,
   )
+
+
+def test_what_a_reader_says_is_one_line(tmp_path):
+  path = str(tmp_path / "a.exr")
+  channel = np.full((8, 8), 0.5, np.float32)
+  header = {"type": OpenEXR.scanlineimage}
+  # A copy for each: it puts its own objects in the place of the arrays.
+  channels = {name: channel.copy() for name in "RGBZ"}
+  OpenEXR.File(header, channels).write(path)
+  done = _command("saliency", path, str(tmp_path / "a.png"))
+  assert done.returncode == 0
+  assert f"jaxgs saliency: {path}: channels left out: Z\n" in done.stderr
+  assert "WARNING:absl:" not in done.stderr
 
 
 # Encode and back.
