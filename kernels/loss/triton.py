@@ -82,13 +82,13 @@ def _value(masked: bool):
   """Sums and slopes over arrays with a leading axis B."""
 
   def function(rendered, target, mask):
-    from jaxgs.kernels.loss import triton_kernels
+    from jaxgs.kernels.loss.triton_value import value_kernel
 
     batch, *size = rendered.shape
     sizes = _sizes(rendered.shape, masked)
     strips, parts, _ = sizes["grid"]
     return triton_call.call(
-      triton_kernels.value_kernel,
+      value_kernel,
       rendered,
       target,
       mask,
@@ -105,10 +105,10 @@ def _gradient(weights: tuple):
   l1, l2, ssim, masked = weights
 
   def function(rendered, target, mask, slopes, scale):
-    from jaxgs.kernels.loss import triton_kernels
+    from jaxgs.kernels.loss.triton_gradient import gradient_kernel
 
     return triton_call.call(
-      triton_kernels.gradient_kernel,
+      gradient_kernel,
       rendered,
       target,
       mask,
