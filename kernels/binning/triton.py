@@ -103,7 +103,12 @@ def bin_splats(
   Returns:
     TileBins. `dropped` counts boxes, as there must be room for the box of each
     splat in the backward pass. Behind the last list the ids hold anything.
+
+  Raises:
+    ValueError: `max_pairs` is over 2^30, too many for the kernels' int32.
   """
+  if spec.max_pairs > 2**30:
+    raise ValueError(f"max_pairs must be at most 2^30, got {spec.max_pairs}")
   arrays = (splats.mean, splats.conic, splats.log_weight)
   bins = _bin(spec, size)(*(jnp.asarray(x)[None] for x in arrays))
   return TileBins(*(x[0] for x in bins))

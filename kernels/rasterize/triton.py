@@ -4,7 +4,7 @@ The forward pass finds the K-th largest weight of each pixel and blends what
 is not smaller. The backward pass takes one splat per lane, so that the sums
 over a tile's pixels stay in registers; it writes one row per tile-splat pair,
 and a last kernel adds up the rows of each splat. Nothing is added atomically:
-the same input gives the same bits.
+the same input gives the same bits, as long as no pair is dropped.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Residuals(NamedTuple):
     image: (H, W, C), what was drawn.
     threshold: (T, Q), what is larger was blended.
     place: (T, Q) int32, of what is equal that up to this place in the list;
-      only written where
+      only to be read where
     ties: (T, parts) int32, is not 0 for any part of the tile.
     inverse: (T, Q), 1 / (sum of the blended weights + epsilon).
   """

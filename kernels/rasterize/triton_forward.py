@@ -1,4 +1,4 @@
-"""The forward kernel: one program per tile, a few pixels per lane.
+"""The forward kernel: one program per tile or part of one, pixels in lanes.
 
 Only imported once a kernel is needed: this needs the package triton.
 """
@@ -29,17 +29,18 @@ def _full(x, y, value, dtype: tl.constexpr):
 
 
 @triton.jit
-def _listed(ids, i, last, COUNT: tl.constexpr, FULL: tl.constexpr):
+def _listed(ids, i, last, spare, COUNT: tl.constexpr, FULL: tl.constexpr):
   """COUNT entries of the list from i on.
 
-  Unless FULL some may be behind its end: splat 0 stands there.
+  Unless FULL some may be behind its end. There stands `spare`, an entry of the
+  list: weight 0 of a splat that is not in it could be 0 times NaN.
   """
   values = ()
   for k in tl.static_range(COUNT):
     if FULL:
       n = tl.load(ids + i + k)
     else:
-      n = tl.load(ids + i + k, mask=i + k < last, other=0)
+      n = tl.load(ids + i + k, mask=i + k < last, other=spare)
     values = values + (n,)
   return values
 
@@ -59,9 +60,11 @@ def _log_weight(x, y, table, n, inside, R: tl.constexpr, READ: tl.constexpr):
 
 
 @triton.jit
-def _next8(x, y, table, ids, i, last, R: tl.constexpr, FULL: tl.constexpr):
+def _next8(
+  x, y, table, ids, i, last, spare, R: tl.constexpr, FULL: tl.constexpr
+):
   """The logarithms of 8 weights of the list from i on, falling."""
-  n = _listed(ids, i, last, 8, FULL)
+  n = _listed(ids, i, last, spare, 8, FULL)
   values = ()
   for k in tl.static_range(8):
     inside = True if FULL else i + k < last
@@ -78,6 +81,7 @@ def _largest(
   ids,
   first,
   last,
+  spare,
   R: tl.constexpr,
   K: tl.constexpr,
   SIZE: tl.constexpr,
@@ -88,18 +92,18 @@ def _largest(
   """
   # Of the last 8 only what is asked for is found: they need not be merged.
   final = first + (last - 1 - first) // 8 * 8
-  top = _next8(x, y, table, ids, first, last, R, K >= 8)
+  top = _next8(x, y, table, ids, first, last, spare, R, K >= 8)
   if K + 1 <= 8:
     top = top[: K + 1]
   else:
     none = _full(x, y, float("-inf"), tl.float32)
     top = top + filled(none, K - 7)
   for i in range(first + 8, final, 8):
-    new = _next8(x, y, table, ids, i, last, R, True)
+    new = _next8(x, y, table, ids, i, last, spare, R, True)
     top = keep_largest(top, new, K + 1, SIZE)
   kth, least = top[K - 1], top[K]
   if final > first:
-    new = _next8(x, y, table, ids, final, last, R, False)
+    new = _next8(x, y, table, ids, final, last, spare, R, False)
     kth, least = nth_largest(top, new, K), nth_largest(top, new, K + 1)
   return kth, least
 
@@ -180,6 +184,7 @@ def _select(
   ids,
   first,
   last,
+  spare,
   R: tl.constexpr,
   K: tl.constexpr,
   SORT_SIZE: tl.constexpr,
@@ -190,7 +195,7 @@ def _select(
   Where they are not the threshold is the next smaller weight.
   """
   if SORT_SIZE > 0:
-    kth, least = _largest(x, y, table, ids, first, last, R, K, SORT_SIZE)
+    kth, least = _largest(x, y, table, ids, first, last, spare, R, K, SORT_SIZE)
     least = tl.maximum(least, LIMIT)
     equal = (least > LIMIT) & (kth == least)
   else:
@@ -207,6 +212,7 @@ def _blend(
   ids,
   first,
   last,
+  spare,
   least,
   place,
   R: tl.constexpr,
@@ -218,7 +224,7 @@ def _blend(
   total = _full(x, y, 0.0, tl.float32)
   sums = filled(total, C)
   for i in range(first, last, 4):
-    n = _listed(ids, i, last, 4, False)
+    n = _listed(ids, i, last, spare, 4, False)
     for u in tl.static_range(4):
       v, row = _log_weight(x, y, table, n[u], i + u < last, R, 6 + C)
       kept = v > least
@@ -272,6 +278,7 @@ def _draw(
   y = row.to(tl.float32) + 0.5
   first = tl.load(starts + tile)
   last = tl.load(starts + tile + 1)
+  spare = tl.load(ids + tl.maximum(last - 1, 0))
   pixel = (batch * T + tile) * (TILE * TILE) + down * TILE + across
 
   least = _full(x, y, LIMIT, tl.float32)
@@ -280,7 +287,7 @@ def _draw(
   if K > 0:
     if last - first > K:
       least, equal = _select(
-        x, y, table, ids, first, last, R, K, SORT_SIZE, LIMIT
+        x, y, table, ids, first, last, spare, R, K, SORT_SIZE, LIMIT
       )
       tied = tl.max(equal.to(tl.int32))
       if tied > 0:
@@ -299,11 +306,11 @@ def _draw(
   # Two loops: what equal weights take would cost all other tiles a third.
   if tied > 0:
     total, sums = _blend(
-      x, y, table, ids, first, last, least, last_place, R, C, EDGE, True
+      x, y, table, ids, first, last, spare, least, last_place, R, C, EDGE, True
     )
   else:
     total, sums = _blend(
-      x, y, table, ids, first, last, least, last_place, R, C, EDGE, False
+      x, y, table, ids, first, last, spare, least, last_place, R, C, EDGE, False
     )
 
   inside = (column < W) & (row < H)
@@ -348,7 +355,7 @@ def forward_kernel(
   PARTS: tl.constexpr,
   LONG: tl.constexpr,
 ):
-  """Draws a tile.
+  """Draws a tile, or its share of the parts of tiles with long lists.
 
   What is blended at a pixel is what is larger than its threshold, and of what
   is equal to it the weights up to its place in the list. Unless weights are

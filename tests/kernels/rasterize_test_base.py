@@ -146,11 +146,15 @@ class RasterizeTestBase:
   def test_broken_splats_are_not_drawn(self):
     gaussians = random_gaussians(7, n=40)
     clean = render(gaussians, height=24, width=24, spec=self.spec()).image
-    broken = jax.tree.map(lambda x: np.concatenate([x, x[:4]]), gaussians)
-    broken.mean[40] = np.nan
-    broken.log_scale[41] = np.nan
-    broken.angle[42] = np.inf
-    broken.log_weight[43] = np.nan
+    # First in the list too: what fills up a list's end must not show either.
+    broken = jax.tree.map(
+      lambda x: np.concatenate([x[:4], x, x[:4]]), gaussians
+    )
+    for first in (0, 44):
+      broken.mean[first] = np.nan
+      broken.log_scale[first + 1] = np.nan
+      broken.angle[first + 2] = np.inf
+      broken.log_weight[first + 3] = np.nan
     if self.backend == "reference":
       pytest.skip("the reference has no lists to leave a splat out of")
     image = render(broken, height=24, width=24, spec=self.spec()).image

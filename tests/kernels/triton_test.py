@@ -131,6 +131,20 @@ def test_lists_are_cut_where_there_is_no_room():
 
 
 @needs_kernels
+def test_a_splat_shows_only_where_it_is_listed():
+  # Lists are read four or eight at a time: nothing comes after their end.
+  splats = scene(0, 5, (8, 8), channels=1)
+  splats = splats._replace(
+    mean=splats.mean.at[0].set(1e4), feature=splats.feature.at[0].set(jnp.nan)
+  )
+  spec = RasterSpec(backend="triton", top_k=3, max_pairs=256, tile=8)
+  bins = triton_binning.bin_splats(spec, (8, 8), splats)
+  assert 0 < int(bins.starts[-1]) < 5
+  image, _ = triton_rasterize.forward(spec, (8, 8), splats, bins)
+  assert np.isfinite(image).all()
+
+
+@needs_kernels
 def test_equal_weights_among_many():
   # 20 equal splats: those blended are the first of the list, also backward.
   spec = RasterSpec(backend="triton", top_k=3, max_pairs=1024, tile=8)
@@ -332,6 +346,7 @@ t.check_against_reference("sum_sharp", (6, 8), 8, 16, max_pairs=256)
   "batch": """
 t.check_batch()
 t.test_lists_are_cut_where_there_is_no_room()
+t.test_a_splat_shows_only_where_it_is_listed()
 """,
   "loss": """
 t.check_loss((5, 9), 1, True)
