@@ -63,7 +63,11 @@ def assert_same_lists(got, want):
 def check_against_reference(name, size, n, tile, channels=3, *, max_pairs=2048):
   """Lists, picture and gradients of a scene."""
   spec = dataclasses.replace(KERNEL_SPECS[name], tile=tile, max_pairs=max_pairs)
-  splats = scene(0, n, size, channels=channels)
+  compare_with_reference(spec, size, scene(0, n, size, channels=channels))
+
+
+def compare_with_reference(spec, size, splats):
+  """Lists, picture and gradients; what the forward pass has left."""
   bins = triton_binning.bin_splats(spec, size, splats)
   want = load("xla", "binning").bin_splats(spec, size, splats)
   if spec.edge == "smooth":
@@ -85,6 +89,27 @@ def check_against_reference(name, size, n, tile, channels=3, *, max_pairs=2048):
     b = np.asarray(b)
     error = np.linalg.norm(np.float64(a) - b) / np.linalg.norm(b)
     assert error < 1e-4, (field, error)
+  return residuals
+
+
+def check_a_long_list():
+  """One tile with a long list among others: it is drawn in parts."""
+  size, n = (8, 48), 75
+  rng = np.random.default_rng(0)
+  gaussians = random_gaussians(0, n=n, height=8, width=48, channels=1)
+  gaussians = gaussians._replace(
+    mean=rng.uniform([9, 1], [15, 7], (n, 2)).astype(np.float32),
+    log_scale=rng.uniform(-0.5, 0.2, (n, 2)).astype(np.float32),
+  )
+  # Equal weights, at the limit of what is blended in some parts only.
+  for field in gaussians[:4]:
+    field[1::2] = field[:-1:2]
+  splats = project(jax.tree.map(jnp.asarray, gaussians))
+  spec = RasterSpec(backend="triton", max_pairs=512, tile=8)
+  residuals = compare_with_reference(spec, size, splats)
+  counts = np.asarray(residuals.cursor)[2:].view(np.int64)[0]
+  assert counts >> 42 == 1
+  assert np.asarray(residuals.ties)[1].sum() > 0
 
 
 def check_batch():
@@ -336,6 +361,7 @@ t.test_equal_weights_among_many()
   "norm_k16": """
 t.check_against_reference("norm_k16", (6, 7), 24, 8, channels=8, max_pairs=256)
 """,
+  "long_list": "t.check_a_long_list()",
   "norm_k40": """
 t.check_against_reference("norm_k40", (5, 6), 45, 8, channels=1, max_pairs=256)
 """,
@@ -386,6 +412,11 @@ def test_arithmetic_in_the_interpreter(case):
 @pytest.mark.parametrize("name", KERNEL_SPECS)
 def test_against_the_reference(name, tile):
   check_against_reference(name, (33, 41), 120, tile)
+
+
+@needs_kernels
+def test_a_long_list():
+  check_a_long_list()
 
 
 @needs_kernels
