@@ -192,11 +192,12 @@ def _interpret(kernel, arrays, out, grid, zeroed, constants):
   _mend_interpreter()
 
   def on_host(*inputs):
-    # Outputs that the kernel must write start as poison.
+    # Outputs that the kernel must write start as poison: a place in a list that
+    # is read without having been written lets all of them in.
     outputs = [
       np.zeros(o.shape, o.dtype)
       if i < zeroed
-      else np.full(o.shape, -12345, o.dtype)
+      else np.full(o.shape, 12345, o.dtype)
       for i, o in enumerate(out)
     ]
     tensors = [np.ascontiguousarray(x) for x in inputs] + outputs
