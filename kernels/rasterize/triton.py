@@ -32,8 +32,8 @@ class Residuals(NamedTuple):
 
   Attributes:
     table: (N, R), the splats, see `triton_kernels`.
-    rows: (N,) int32, where each splat's gradients go.
-    cursor: (4,) int32, see `triton_table`, as is
+    boxes: (N, 4) int32, where each splat's gradients go, see `triton_table`.
+    cursor: (4,) int32, see there, as is
     order: (2, T) int32, of the tiles.
     image: (H, W, C), what was drawn.
     threshold: (T, Q), what is larger was blended.
@@ -44,7 +44,7 @@ class Residuals(NamedTuple):
   """
 
   table: jax.Array
-  rows: jax.Array
+  boxes: jax.Array
   cursor: jax.Array
   order: jax.Array
   image: jax.Array
@@ -129,14 +129,16 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
     batch, tiles, pixels = mean.shape[0], constants["T"], spec.tile**2
     num_gaussians = constants["N"]
     parts, long = constants["PARTS"], _num_long(tiles)
-    shared = {k: constants[k] for k in ("N", "T", "C", "R", "H", "W", "TILE")}
-    cursor, rows, table, order = triton_call.call(
+    shared = {
+      k: constants[k] for k in ("N", "T", "COLS", "C", "R", "H", "W", "TILE")
+    }
+    cursor, boxes, table, order = triton_call.call(
       table_kernel,
       *splats,
       starts,
       out=(
         _int(batch, 4),
-        _int(batch, num_gaussians),
+        _int(batch, num_gaussians, 4),
         _float(batch, num_gaussians, constants["R"]),
         _int(batch, 2, tiles),
       ),
@@ -167,7 +169,7 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
       EPSILON=spec.epsilon,
       **constants,
     )
-    return table, rows, cursor, order, *drawn
+    return table, boxes, cursor, order, *drawn
 
   return triton_call.fold_batches(function)
 
@@ -177,46 +179,43 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
   """`backward` over arrays with a leading axis B."""
 
   def function(mean, conic, log_weight, feature, ids, starts, *saved):
-    from jaxgs.kernels.rasterize import triton_backward
+    from jaxgs.kernels.rasterize.triton_backward import backward_kernel
+    from jaxgs.kernels.rasterize.triton_gather import gather_kernel
 
     splats = Splats(mean, conic, log_weight, feature)
-    table, rows, cursor, order, *saved = saved
+    table, boxes, cursor, order, *saved = saved
     constants = _constants(spec, size, splats, ids, starts)
     num_gaussians, channels = constants["N"], constants["C"]
     batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
     split, gathered = _blocks().split, _blocks().gathered
     long = _num_long(tiles)
     programs = split * long + tiles
-    scratch = (batch, programs, spec.tile, channels + 1, spec.tile)
-    written, pairs, _ = triton_call.call(
-      triton_backward.backward_kernel,
+    written, pairs = triton_call.call(
+      backward_kernel,
       table,
-      *splats[:3],
       ids,
       starts,
       cursor,
       order,
       *saved,
-      rows,
+      boxes,
       out=(
         jax.ShapeDtypeStruct((batch, most), jnp.int8),
         _float(batch, most, 6 + channels),
-        _float(*scratch),
       ),
       zeroed=1,
       grid=(programs, batch),
       num_warps=1,
-      CUTOFF=spec.cutoff,
       LONG=long,
-      S=32,
       SPLIT=split,
       **constants,
     )
-    shared = {k: constants[k] for k in ("N", "P", "H", "W", "C", "TILE")}
+    names = ("N", "P", "COLS", "C", "TILE")
+    shared = {k: constants[k] for k in names}
     return triton_call.call(
-      triton_backward.gather_kernel,
-      *splats[:3],
-      rows,
+      gather_kernel,
+      *splats[:2],
+      boxes,
       written,
       pairs,
       out=(
@@ -227,7 +226,6 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       ),
       grid=(num_gaussians, batch),
       num_warps=1,
-      CUTOFF=spec.cutoff,
       J=gathered,
       **shared,
     )

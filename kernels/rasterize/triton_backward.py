@@ -1,7 +1,4 @@
-"""The backward kernels: a splat per lane, then a sum over each splat's tiles.
-
-Sums are taken in an order that does not change from run to run: nothing is
-added up atomically but counters.
+"""The backward kernel: gradients of the splats of a tile, by tensor cores.
 
 Only imported once a kernel is needed: this needs the package triton.
 """
@@ -11,24 +8,34 @@ Only imported once a kernel is needed: this needs the package triton.
 
 import triton
 import triton.language as tl
-from jaxgs.kernels.binning.triton_boxes import tile_box
 from jaxgs.kernels.rasterize.triton_kernels import (
+  as_int,
   exp2,
   filled,
   length_class,
   length_count,
+  load4,
   load_row,
   log2_weight,
+)
+from jaxgs.kernels.rasterize.triton_warp import (
+  greater,
+  multiply_add,
+  multiply_add_half,
+  split,
 )
 
 
 @triton.jit
-def _prepare(
+def _load_block(
   cotangent,
   image,
   inverse,
-  scaled,
+  threshold,
+  place,
+  tied,
   tile,
+  block,
   batch,
   T: tl.constexpr,
   COLS: tl.constexpr,
@@ -36,124 +43,208 @@ def _prepare(
   W: tl.constexpr,
   C: tl.constexpr,
   TILE: tl.constexpr,
+  K: tl.constexpr,
   NORM: tl.constexpr,
+  LIMIT: tl.constexpr,
 ):
-  """Writes d loss / d (sum of w f), and its product with the image, by rows.
+  """What is known of 8x8 pixels of a tile, in registers.
 
-  The loops over splats read them once per splat, a row of a channel at a time.
+  Returns:
+    d loss / d (sum of w f), and behind the last channel its product with the
+    image, then 0: by row and four channels, of pixel g and channel t in lane
+    4 g + t. The threshold of 32 pixels and that of the others; the places so, if
+    `tied`.
   """
-  q = tl.arange(0, TILE * TILE)
-  column = tile % COLS * TILE + q % TILE
-  row = tile // COLS * TILE + q // TILE
-  mask = (column < W) & (row < H)
-  offset = ((batch * H + row) * W + column) * C
-  scaled += q // TILE * (TILE * (C + 1)) + q % TILE
-  product = tl.zeros(q.shape, tl.float32)
-  if NORM:
-    pixel = (batch * T + tile) * (TILE * TILE) + q
-    scale = tl.load(inverse + pixel, mask=mask, other=0.0)
-    for k in tl.static_range(C):
-      g = scale * tl.load(cotangent + offset + k, mask=mask, other=0.0)
-      product += g * tl.load(image + offset + k, mask=mask, other=0.0)
-      tl.store(scaled + TILE * k, g)
-  else:
-    for k in tl.static_range(C):
-      g = tl.load(cotangent + offset + k, mask=mask, other=0.0)
-      tl.store(scaled + TILE * k, g)
-  tl.store(scaled + TILE * C, product)
-  # Other lanes read what these have written.
-  tl.debug_barrier()
+  GROUPS: tl.constexpr = C // 4 + 1
+  lane = tl.arange(0, 32)
+  g, t = lane // 4, lane % 4
+  left = block % (TILE // 8) * 8
+  top = block // (TILE // 8) * 8
+  x = tile % COLS * TILE + left + g
+  y = tile // COLS * TILE + top
+  first = ((batch * H + y) * W + x) * C + t
+  pixel = (batch * T + tile) * (TILE * TILE) + top * TILE + left
+  scaled = ()
+  for r in tl.static_range(8):
+    mask = (x < W) & (y + r < H)
+    if NORM:
+      at = inverse + pixel + r * TILE + g
+      scale = tl.load(at, mask=mask, other=0.0)
+    product = tl.zeros([32], tl.float32)
+    for k in tl.static_range(GROUPS):
+      at = first + (r * (W * C) + 4 * k)
+      here = mask & (4 * k + t < C)
+      value = tl.load(cotangent + at, mask=here, other=0.0)
+      if NORM:
+        value *= scale
+        product += value * tl.load(image + at, mask=here, other=0.0)
+      if k == GROUPS - 1:
+        if NORM:
+          product += tl.gather(product, lane ^ 1, axis=0)
+          product += tl.gather(product, lane ^ 2, axis=0)
+        value = tl.where(t == C % 4, product, value)
+      scaled = scaled + (value,)
+  least = filled(tl.full([32], LIMIT, tl.float32), 2)
+  until = filled(tl.full([32], -1, tl.int32), 2)
+  if K > 0:
+    pixel += lane // 8 * TILE + lane % 8
+    least = tl.load(threshold + pixel), tl.load(threshold + pixel + 4 * TILE)
+    if tied > 0:
+      until = tl.load(place + pixel), tl.load(place + pixel + 4 * TILE)
+  return scaled, least, until
 
 
 @triton.jit
-def _moments(
-  table,
-  n,
-  inside,
-  place_in_list,
+def _basis(x, n):
+  """Of 1, x, y, x^2, x y, y^2 the n-th, as a polynomial in y; 0 from 6 on."""
+  constant = tl.where(n == 0, 1.0, tl.where(n == 1, x, 0.0))
+  constant = tl.where(n == 3, x * x, constant)
+  linear = tl.where(n == 2, 1.0, tl.where(n == 4, x, 0.0))
+  return constant, linear, tl.where(n == 5, 1.0, 0.0)
+
+
+@triton.jit
+def _operands(values):
+  """Four values of a sum's fragment as two first factors of a product.
+
+  Its columns, 8 pixels, are rows of the second factor in the order in which a
+  lane has them.
+  """
+  a, b, c, d = (
+    split(values[0]),
+    split(values[2]),
+    split(values[1]),
+    split(values[3]),
+  )
+  return (a[0], b[0], c[0], d[0]), (a[1], b[1], c[1], d[1])
+
+
+@triton.jit
+def _with_ties(kept, v, limits, places, until, r, at):
+  """1 also for what equals the limit, up to a place in the list."""
+  until = tl.where(r < 4, until[0], until[1])
+  until = tl.gather(until, at, axis=0), tl.gather(until, at + 1, axis=0)
+  new = ()
+  for j in tl.static_range(4):
+    tied = (v[j] == limits[j % 2]) & (places[j // 2] <= until[j % 2])
+    new = new + (tl.where(tied, 1.0, kept[j]),)
+  return new
+
+
+@triton.jit
+def _add_block(
+  moments,
+  features,
+  rows,
+  places,
+  high,
+  low,
   scaled,
-  threshold,
-  place,
-  tile_x,
-  tile_y,
-  R: tl.constexpr,
+  least,
+  until,
+  tied,
+  tile,
+  block,
+  COLS: tl.constexpr,
   C: tl.constexpr,
   TILE: tl.constexpr,
   K: tl.constexpr,
-  LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
-  TIED: tl.constexpr,
 ):
-  """What splats n, one per lane, get from the rows of a tile: 6 + C sums."""
-  row = load_row(table + n * R, 6 + C)
-  lw = tl.where(inside, row[5], float("-inf"))[None, :]
-  across = tl.arange(0, TILE)
-  x = (tile_x * TILE + across).to(tl.float32) + 0.5
-  dx = x[:, None] - row[0][None, :]
-  a_dx2 = tl.fma(row[2][None, :] * dx, dx, lw)
-  b_dx = row[3][None, :] * dx
-  sums = filled(tl.zeros_like(row[0]), 6 + C)
-  for r in range(0, TILE):
-    dy = (tile_y * TILE + r).to(tl.float32) + 0.5 - row[1]
-    v = log2_weight(a_dx2, b_dx, row[4][None, :], dy[None, :], lw)
-    raw = exp2(v)
-    if K > 0:
-      least = tl.load(threshold + r * TILE + across)[:, None]
-      kept = v > least
-      if TIED:
-        until = tl.load(place + r * TILE + across)[:, None]
-        kept = kept | ((v == least) & (place_in_list[None, :] <= until))
-    else:
-      kept = v > LIMIT
-    w = tl.where(kept, raw - EDGE, 0.0)
-    g_row = scaled + r * (TILE * (C + 1)) + across
-    # dw/de = -exp(lw - e); the subtracted constant has no gradient.
-    d = tl.load(g_row + TILE * C)[:, None]
-    g = tl.load(g_row)[:, None]
-    d -= row[6][None, :] * g
-    d_feature = (sums[6] + tl.sum(w * g, axis=0),)
-    for k in tl.static_range(1, C):
-      g = tl.load(g_row + TILE * k)[:, None]
-      d -= row[6 + k][None, :] * g
-      d_feature = d_feature + (sums[6 + k] + tl.sum(w * g, axis=0),)
-    d = tl.where(kept, d * raw, 0.0)
-    d_dx = d * dx
-    s = tl.sum(d, axis=0)
-    sx = tl.sum(d_dx, axis=0)
-    sxx = tl.sum(d_dx * dx, axis=0)
-    sums = (
-      sums[0] + s,
-      sums[1] + sx,
-      sums[2] + s * dy,
-      sums[3] + sxx,
-      sums[4] + sx * dy,
-      sums[5] + s * dy * dy,
-    ) + d_feature
-  return sums
+  """Adds what 16 splats get from 8x8 pixels of a tile."""
+  GROUPS: tl.constexpr = C // 4 + 1
+  BLOCKS: tl.constexpr = (C + 3) // 4
+  lane = tl.arange(0, 32)
+  g, t = lane // 4, lane % 4
+  left = block % (TILE // 8) * 8 + 2 * t
+  top = block // (TILE // 8) * 8
+  x0 = (tile % COLS * TILE + left).to(tl.float32) + 0.5
+  x1 = (tile % COLS * TILE + left + 1).to(tl.float32) + 0.5
+  a_dx2, b_dx = (), ()
+  for u in tl.static_range(2):
+    row = rows[u]
+    dx0, dx1 = x0 - row[0], x1 - row[0]
+    a_dx2 = a_dx2 + (tl.fma(row[2] * dx0, dx0, row[5]),)
+    a_dx2 = a_dx2 + (tl.fma(row[2] * dx1, dx1, row[5]),)
+    b_dx = b_dx + (row[3] * dx0, row[3] * dx1)
+  from_centre = left.to(tl.float32) + (0.5 - TILE / 2)
+  p0, q0, s0 = _basis(from_centre, g)
+  p1, q1, s1 = _basis(from_centre + 1.0, g)
+  for start in range(0, 8, 2):
+    for i in tl.static_range(2):
+      r = start + i
+      d = filled(tl.zeros([32], tl.float32), 4)
+      pixels = ()
+      for k in tl.static_range(GROUPS):
+        value = scaled[i * GROUPS + k]
+        gradient = split(value)
+        a = (high[k], high[GROUPS + k])
+        d = multiply_add(d, a + a, gradient)
+        d = multiply_add_half(d, (low[k], low[GROUPS + k]), gradient[0])
+        if k < BLOCKS:
+          # Pixels 2 t and 2 t + 1 of channel 4 k + g // 2.
+          high0, low0 = split(tl.gather(value, 8 * t + g // 2, axis=0))
+          high1, low1 = split(tl.gather(value, 8 * t + 4 + g // 2, axis=0))
+          even = g % 2 == 0
+          pixels = pixels + (
+            (tl.where(even, high0, low0), tl.where(even, high1, low1)),
+          )
+      at = r % 4 * 8 + 2 * t
+      limit = tl.where(r < 4, least[0], least[1])
+      limits = tl.gather(limit, at, axis=0), tl.gather(limit, at + 1, axis=0)
+      y = (tile // COLS * TILE + top + r).to(tl.float32) + 0.5
+      v, kept = (), ()
+      for j in tl.static_range(4):
+        row = rows[j // 2]
+        e = log2_weight(a_dx2[j], b_dx[j], row[4], y - row[1], row[5])
+        v, kept = v + (e,), kept + (greater(e, limits[j % 2]),)
+      if tied > 0:
+        kept = _with_ties(kept, v, limits, places, until, r, at)
+      ws, ds = (), ()
+      for j in tl.static_range(4):
+        raw = kept[j] * exp2(v[j])
+        ws = ws + (tl.fma(kept[j], -EDGE, raw),)
+        # dw/de = -exp(lw - e); the subtracted constant has no gradient.
+        ds = ds + (d[j] * raw,)
+
+      from_middle = (top + r).to(tl.float32) + (0.5 - TILE / 2)
+      basis = (
+        tl.fma(from_middle, tl.fma(from_middle, s0, q0), p0),
+        tl.fma(from_middle, tl.fma(from_middle, s1, q1), p1),
+      )
+      d_high, d_low = _operands(ds)
+      moments = multiply_add(moments, d_high, basis)
+      moments = multiply_add(moments, d_low, basis)
+      w_high, w_low = _operands(ws)
+      new = ()
+      for k in tl.static_range(BLOCKS):
+        total = multiply_add(features[4 * k : 4 * k + 4], w_high, pixels[k])
+        new = new + multiply_add(total, w_low, pixels[k])
+      features = new
+    # The next row comes first; after 8 all are where they were.
+    scaled = scaled[2 * GROUPS :] + scaled[: 2 * GROUPS]
+  return moments, features, scaled
 
 
 @triton.jit
-def _compare(
+def _share(
   tile,
   share,
+  step,
+  first,
+  last,
+  tied,
   batch,
   table,
-  mean,
-  conic,
-  log_weight,
   ids,
-  starts,
   image,
   threshold,
   place,
-  ties,
   inverse,
   cotangent,
-  rows,
+  boxes,
   written,
   pairs,
-  scaled,
-  N: tl.constexpr,
   P: tl.constexpr,
   T: tl.constexpr,
   COLS: tl.constexpr,
@@ -166,21 +257,30 @@ def _compare(
   NORM: tl.constexpr,
   LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
-  CUTOFF: tl.constexpr,
-  PARTS: tl.constexpr,
-  S: tl.constexpr,
-  STEP: tl.constexpr,
 ):
-  """Every STEP-th S splats of a tile's list, from `share` on."""
-  first = tl.load(starts + tile)
-  last = tl.load(starts + tile + 1)
-  if first + share * S < last:
-    _prepare(
+  """Every step-th 16 splats of a tile's list, from `share` on.
+
+  Lane 4 g + t has splats g and g + 8 and pixels 2 t, 2 t + 1 of 8 in a row.
+  Three products of matrices take 8 pixels at a time: d loss / d w from features
+  and gradients of pixels; moments of d, from d and powers of the pixels'
+  places; gradients of features, from weights and gradients of pixels.
+  """
+  GROUPS: tl.constexpr = C // 4 + 1
+  BLOCKS: tl.constexpr = (C + 3) // 4
+  lane = tl.arange(0, 32)
+  g, t = lane // 4, lane % 4
+  tile_x, tile_y = tile % COLS, tile // COLS
+  zero = tl.zeros([32], tl.float32)
+  if TILE == 8:
+    scaled, least, until = _load_block(
       cotangent,
       image,
       inverse,
-      scaled,
+      threshold,
+      place,
+      tied,
       tile,
+      0,
       batch,
       T,
       COLS,
@@ -188,78 +288,94 @@ def _compare(
       W,
       C,
       TILE,
+      K,
       NORM,
+      LIMIT,
     )
-  tied = 0
-  if K > 0:
-    for i in tl.static_range(PARTS):
-      tied |= tl.load(ties + (batch * T + tile) * PARTS + i)
-  threshold += (batch * T + tile) * (TILE * TILE)
-  place += (batch * T + tile) * (TILE * TILE)
-  tile_x, tile_y = tile % COLS, tile // COLS
-
-  for base in range(first + share * S, last, STEP * S):
-    slot = base + tl.arange(0, S)
-    inside = slot < last
-    n = tl.load(ids + tl.minimum(slot, last - 1))
-    if tied > 0:
-      sums = _moments(
-        table,
-        n,
-        inside,
-        slot - first,
-        scaled,
-        threshold,
-        place,
-        tile_x,
-        tile_y,
-        R,
-        C,
-        TILE,
-        K,
-        LIMIT,
-        EDGE,
-        True,
-      )
-    else:
-      sums = _moments(
-        table,
-        n,
-        inside,
-        slot - first,
-        scaled,
-        threshold,
-        place,
-        tile_x,
-        tile_y,
-        R,
-        C,
-        TILE,
-        K,
-        LIMIT,
-        EDGE,
-        False,
-      )
-    fx, fy, nx, ny = tile_box(
-      mean, conic, log_weight, batch * N + n, inside, CUTOFF, H, W, TILE
-    )
-    left, up = tile_x - fx, tile_y - fy
-    out = tl.load(rows + n) + up * nx + left
-    mask = (left >= 0) & (left < nx) & (up >= 0) & (up < ny)
+  for base in range(first + share * 16, last, step * 16):
+    slot = base + lane
+    inside = (lane < 16) & (slot < last)
+    n = tl.load(ids + tl.minimum(slot, last - 1)).to(tl.int64)
+    box = load4(boxes + 4 * n)
+    row, corner = as_int(box[0]), as_int(box[1])
+    nx, ny = as_int(box[2]), as_int(box[3])
+    left, up = tile_x - corner % COLS, tile_y - corner // COLS
+    out = row + up * nx + left
+    mask = inside & (left >= 0) & (left < nx) & (up >= 0) & (up < ny)
     # Out of room only if the list was as well.
     mask = mask & (out >= 0) & (out < P)
-    tl.store(written + out, tl.full([S], 1, tl.int8), mask=mask)
-    out = pairs + out.to(tl.int64) * (6 + C)
-    for k in tl.static_range(6 + C):
-      tl.store(out + k, sums[k], mask=mask)
+    tl.store(written + out, tl.full([32], 1, tl.int8), mask=mask)
+    out = tl.where(mask, out, -1)
+
+    rows, high, low, places = (), (), (), ()
+    for u in tl.static_range(2):
+      slot = base + 8 * u + g
+      n = tl.load(ids + tl.minimum(slot, last - 1)).to(tl.int64)
+      row = load_row(table + n * R, 6)
+      lw = tl.where(slot < last, row[5], float("-inf"))
+      rows = rows + ((row[0], row[1], row[2], row[3], row[4], lw),)
+      places = places + (slot - first,)
+      for k in tl.static_range(GROUPS):
+        c = 4 * k + t
+        f = tl.load(table + n * R + 6 + c, mask=c < C, other=0.0)
+        f_high, f_low = split(tl.where(c == C, 1.0, -f))
+        high, low = high + (f_high,), low + (f_low,)
+    moments, features = filled(zero, 4), filled(zero, 4 * BLOCKS)
+    for block in range((TILE // 8) * (TILE // 8)):
+      if TILE > 8:
+        scaled, least, until = _load_block(
+          cotangent,
+          image,
+          inverse,
+          threshold,
+          place,
+          tied,
+          tile,
+          block,
+          batch,
+          T,
+          COLS,
+          H,
+          W,
+          C,
+          TILE,
+          K,
+          NORM,
+          LIMIT,
+        )
+      moments, features, scaled = _add_block(
+        moments,
+        features,
+        rows,
+        places,
+        high,
+        low,
+        scaled,
+        least,
+        until,
+        tied,
+        tile,
+        block,
+        COLS,
+        C,
+        TILE,
+        K,
+        EDGE,
+      )
+    for u in tl.static_range(2):
+      at = tl.gather(out, 8 * u + g, axis=0)
+      mask = at >= 0
+      at = pairs + at.to(tl.int64) * (6 + C)
+      tl.store(at + 2 * t, moments[2 * u], mask=mask & (t < 3))
+      tl.store(at + 2 * t + 1, moments[2 * u + 1], mask=mask & (t < 3))
+      for k in tl.static_range(BLOCKS):
+        total = features[4 * k + 2 * u] + features[4 * k + 2 * u + 1]
+        tl.store(at + 6 + 4 * k + t, total, mask=mask & (4 * k + t < C))
 
 
 @triton.jit
 def backward_kernel(
   table,
-  mean,
-  conic,
-  log_weight,
   ids,
   starts,
   cursor,
@@ -270,10 +386,9 @@ def backward_kernel(
   ties,
   inverse,
   cotangent,
-  rows,
+  boxes,
   written,
   pairs,
-  scaled,
   N: tl.constexpr,
   P: tl.constexpr,
   T: tl.constexpr,
@@ -287,195 +402,82 @@ def backward_kernel(
   NORM: tl.constexpr,
   LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
-  CUTOFF: tl.constexpr,
   PARTS: tl.constexpr,
   LONG: tl.constexpr,
-  S: tl.constexpr,
   SPLIT: tl.constexpr,
 ):
   """Moments of d loss / d exponent over a tile, one row per listed splat.
 
-  S splats at a time are the lanes; rows of pixels pass by, and each lane sums
-  what its splat gets from them. Nothing is exchanged between lanes. The first
-  programs share the tiles with long lists.
+  A program is a warp. The first programs share the tiles with long lists.
 
   Arrays and constants:
     table, ids, starts, cursor, order: As in `forward_kernel`.
-    mean, conic, log_weight: (B, N, ...).
     image, threshold, place, ties, inverse: What it wrote.
     cotangent: (B, H, W, C).
-    rows: From `table_kernel`.
+    boxes: From `table_kernel`.
     written: (B, P) int8, zero before: 1 where a row is written.
     pairs: (B, P, 6 + C), rows: sums over the tile's pixels of
-      d {1, dx, dy, dx^2, dx dy, dy^2}, with d = d loss / d e of the splat, and
-      d loss / d feature.
-    scaled: (B, programs, TILE, C + 1, TILE), scratch.
+      d {1, x, y, x^2, x y, y^2}, with d = -d loss / d e of the splat and
+      (x, y) from the tile's centre, and d loss / d feature.
     K, NORM, LIMIT, EDGE, PARTS: As in `forward_kernel`.
-    CUTOFF: Of the splats.
     LONG: Programs for each share of a long list.
-    S: Splats handled at once.
     SPLIT: Shares of a long list.
   """
   program = tl.program_id(0)
   batch = tl.program_id(1).to(tl.int64)
   table += batch * (N * R)
   ids += batch * P
-  rows += batch * N
+  boxes += batch * (4 * N)
   written += batch * P
   pairs += batch * P * (6 + C)
   starts += batch * (T + 1)
-  scratch = batch * tl.num_programs(0) + program
-  scaled += scratch * (TILE * TILE * (C + 1))
-  if program < SPLIT * LONG:
+  shared = program < SPLIT * LONG
+  begin, count, share, step = 0, 1, 0, 1
+  if shared:
     counts = tl.load((cursor + 4 * batch + 2).to(tl.pointer_type(tl.int64)))
-    count = length_count(counts, 2, T)
-    for k in range(program // SPLIT, count, LONG):
-      # Lanes may still read the scratch of the tile before.
-      tl.debug_barrier()
-      _compare(
-        tl.load(order + (2 * batch + 1) * T + k),
-        program % SPLIT,
-        batch,
-        table,
-        mean,
-        conic,
-        log_weight,
-        ids,
-        starts,
-        image,
-        threshold,
-        place,
-        ties,
-        inverse,
-        cotangent,
-        rows,
-        written,
-        pairs,
-        scaled,
-        N,
-        P,
-        T,
-        COLS,
-        H,
-        W,
-        C,
-        R,
-        TILE,
-        K,
-        NORM,
-        LIMIT,
-        EDGE,
-        CUTOFF,
-        PARTS,
-        S,
-        SPLIT,
-      )
-  else:
+    begin, count = program // SPLIT, length_count(counts, 2, T)
+    share, step = program % SPLIT, SPLIT
+  for k in range(begin, count, LONG):
     tile = program - SPLIT * LONG
-    if length_class(starts, tile, True, T) < 2:
-      _compare(
-        tile,
-        0,
-        batch,
-        table,
-        mean,
-        conic,
-        log_weight,
-        ids,
-        starts,
-        image,
-        threshold,
-        place,
-        ties,
-        inverse,
-        cotangent,
-        rows,
-        written,
-        pairs,
-        scaled,
-        N,
-        P,
-        T,
-        COLS,
-        H,
-        W,
-        C,
-        R,
-        TILE,
-        K,
-        NORM,
-        LIMIT,
-        EDGE,
-        CUTOFF,
-        PARTS,
-        S,
-        1,
-      )
-
-
-@triton.jit
-def gather_kernel(
-  mean,
-  conic,
-  log_weight,
-  rows,
-  written,
-  pairs,
-  d_mean,
-  d_conic,
-  d_log_weight,
-  d_feature,
-  N: tl.constexpr,
-  P: tl.constexpr,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  C: tl.constexpr,
-  TILE: tl.constexpr,
-  CUTOFF: tl.constexpr,
-  J: tl.constexpr,
-):
-  """Sums the rows of one splat over its tiles.
-
-  Arrays and constants:
-    mean, conic, log_weight: (B, N, ...).
-    rows: From `table_kernel`.
-    written, pairs: From `backward_kernel`.
-    d_mean, d_conic, d_log_weight, d_feature: (B, N, ...), written.
-    CUTOFF: Of the splats.
-    J: Rows read at once.
-  """
-  batch = tl.program_id(1).to(tl.int64)
-  n = batch * N + tl.program_id(0)
-  written += batch * P
-  pairs += batch * P * (6 + C)
-  _, _, nx, ny = tile_box(mean, conic, log_weight, n, True, CUTOFF, H, W, TILE)
-  count = nx * ny
-  row = tl.load(rows + n)
-  parts = filled(tl.zeros([J], tl.float32), 6 + C)
-  for k in range(0, count, J):
-    j = k + tl.arange(0, J)
-    at = row + j
-    mask = (j < count) & (at >= 0) & (at < P)
-    valid = tl.load(written + at, mask=mask, other=0) != 0
-    at = pairs + at.to(tl.int64) * (6 + C)
-    # Loaded before it is known whether it is valid: one wait instead of two.
-    value = tl.load(at, mask=mask, other=0.0)
-    new = (parts[0] + tl.where(valid, value, 0.0),)
-    for i in tl.static_range(1, 6 + C):
-      value = tl.load(at + i, mask=mask, other=0.0)
-      new = new + (parts[i] + tl.where(valid, value, 0.0),)
-    parts = new
-  sums = (tl.sum(parts[0], axis=0),)
-  for i in tl.static_range(1, 6 + C):
-    sums = sums + (tl.sum(parts[i], axis=0),)
-  a = tl.load(conic + 3 * n)
-  b = tl.load(conic + 3 * n + 1)
-  c = tl.load(conic + 3 * n + 2)
-  tl.store(d_mean + 2 * n, -(a * sums[1] + b * sums[2]))
-  tl.store(d_mean + 2 * n + 1, -(b * sums[1] + c * sums[2]))
-  tl.store(d_conic + 3 * n, 0.5 * sums[3])
-  tl.store(d_conic + 3 * n + 1, sums[4])
-  tl.store(d_conic + 3 * n + 2, 0.5 * sums[5])
-  tl.store(d_log_weight + n, -sums[0])
-  for k in tl.static_range(C):
-    tl.store(d_feature + n * C + k, sums[6 + k])
+    if shared:
+      tile = tl.load(order + (2 * batch + 1) * T + k)
+    first = tl.load(starts + tile)
+    last = tl.load(starts + tile + 1)
+    # Others have such a tile. Loads of pixels need not wait for the answer.
+    kind = length_class(starts, tile, True, T)
+    last = tl.where((kind == 2) & (program >= SPLIT * LONG), first, last)
+    tied = 0
+    if K > 0:
+      for i in tl.static_range(PARTS):
+        tied |= tl.load(ties + (batch * T + tile) * PARTS + i)
+    _share(
+      tile,
+      share,
+      step,
+      first,
+      last,
+      tied,
+      batch,
+      table,
+      ids,
+      image,
+      threshold,
+      place,
+      inverse,
+      cotangent,
+      boxes,
+      written,
+      pairs,
+      P,
+      T,
+      COLS,
+      H,
+      W,
+      C,
+      R,
+      TILE,
+      K,
+      NORM,
+      LIMIT,
+      EDGE,
+    )

@@ -36,6 +36,7 @@ if triton_call.interpreted():
     """Two floats from an 8-byte boundary on."""
     return tl.load(pointer), tl.load(pointer + 1)
 
+
 else:
 
   @triton.jit
@@ -73,6 +74,12 @@ else:
       is_pure=True,
       pack=1,
     )
+
+
+@triton.jit
+def as_int(x):
+  """The int32 with the bits of x: `load4` takes all for floats."""
+  return x.to(tl.int32, bitcast=True)
 
 
 @triton.jit

@@ -25,13 +25,14 @@ def table_kernel(
   feature,
   starts,
   cursor,
-  rows,
+  boxes,
   table,
   order,
   N: tl.constexpr,
   T: tl.constexpr,
   C: tl.constexpr,
   R: tl.constexpr,
+  COLS: tl.constexpr,
   H: tl.constexpr,
   W: tl.constexpr,
   TILE: tl.constexpr,
@@ -49,7 +50,8 @@ def table_kernel(
     starts: (B, T + 1).
     cursor: (B, 4) int32, zero before: rows given, nothing, and the tiles of
       each class of `length_class` as `length_counts`, in 64 bits.
-    rows: (B, N) int32, written: the first row of each splat.
+    boxes: (B, N, 4) int32, written: the first row of each splat; the first
+      tile under its box, their number across (at least 1) and down.
     table: (B, N, R), written: 6 + C floats of each row.
     order: (B, 2, T) int32, written: the tiles of class 1 from the front on and
       those of class 0 from the back; then those of class 2.
@@ -59,12 +61,19 @@ def table_kernel(
   n = tl.program_id(0) * S + tl.arange(0, S)
   mask = n < N
   n = batch * N + n
-  _, _, nx, ny = tile_box(mean, conic, log_weight, n, mask, CUTOFF, H, W, TILE)
+  fx, fy, nx, ny = tile_box(
+    mean, conic, log_weight, n, mask, CUTOFF, H, W, TILE
+  )
   count = nx * ny
   ends = tl.cumsum(count, axis=0)
   cursor += 4 * batch
   base = tl.atomic_add(cursor, tl.sum(count, axis=0), sem="relaxed")
-  tl.store(rows + n, base + ends - count, mask=mask)
+  boxes += 4 * n
+  tl.store(boxes, base + ends - count, mask=mask)
+  tl.store(boxes + 1, fy * COLS + fx, mask=mask)
+  # A splat that is not drawn may have a side.
+  tl.store(boxes + 2, tl.where(count > 0, nx, 1), mask=mask)
+  tl.store(boxes + 3, tl.where(count > 0, ny, 0), mask=mask)
   table += n * R
   for k in tl.static_range(2):
     tl.store(table + k, tl.load(mean + 2 * n + k, mask=mask), mask=mask)

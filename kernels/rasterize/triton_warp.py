@@ -1,0 +1,132 @@
+"""The 32 lanes of a warp by hand: matrix products without a trip to memory.
+
+In a program of one warp an array of shape (32,) is one register per lane, lane
+i holding element i. So the fragments of the tensor cores' instructions (PTX
+ISA, "Matrix fragments for mma.m16n8k8") can be written down as such arrays.
+Of lane 4 g + t, in a product of a 16x8 matrix A and an 8x8 matrix B:
+
+  a:   A[g, t], A[g + 8, t], A[g, t + 4], A[g + 8, t + 4]
+  b:   B[t, g], B[t + 4, g]
+  sum: S[g, 2 t], S[g, 2 t + 1], S[g + 8, 2 t], S[g + 8, 2 t + 1]
+
+Only imported once a kernel is needed: this needs the package triton.
+"""
+
+import triton
+import triton.language as tl
+from jaxgs.kernels import triton_call
+
+if triton_call.interpreted():
+
+  @triton.jit
+  def split(x):
+    """Two floats of sum x that the tensor cores take without rounding.
+
+    They read the first 11 bits of a mantissa: of the second, 2^-22 of x is
+    lost.
+    """
+    high = (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
+    return high, x - high
+
+  @triton.jit
+  def greater(x, y):
+    """1.0 where x > y, else 0.0."""
+    return tl.where(x > y, 1.0, 0.0)
+
+  @triton.jit
+  def _product(a0, a1, b0, b1):
+    """8 rows of the product: what a lane has of its row."""
+    a0, a1 = tl.reshape(a0, [8, 1, 4]), tl.reshape(a1, [8, 1, 4])
+    b0, b1 = tl.reshape(b0, [1, 8, 4]), tl.reshape(b1, [1, 8, 4])
+    both = tl.sum(a0 * b0 + a1 * b1, axis=2)
+    even, odd = tl.split(tl.reshape(both, [8, 4, 2]))
+    return tl.reshape(even, [32]), tl.reshape(odd, [32])
+
+  @triton.jit
+  def multiply_add(total, a, b):
+    """Returns total + A B: 16x8 by 8x8; 4, 4 and 2 arrays."""
+    s0, s1 = _product(a[0], a[2], b[0], b[1])
+    s2, s3 = _product(a[1], a[3], b[0], b[1])
+    return total[0] + s0, total[1] + s1, total[2] + s2, total[3] + s3
+
+  @triton.jit
+  def multiply_add_half(total, a, b):
+    """Returns total + A B: 16x4 by 4x8; 4, 2 arrays and 1."""
+    zero = tl.zeros_like(b)
+    return multiply_add(total, (a[0], a[1], zero, zero), (b, zero))
+
+else:
+
+  @triton.jit
+  def split(x):
+    """Two floats of sum x that the tensor cores take without rounding.
+
+    They read the first 11 bits of a mantissa: of the second, 2^-22 of x is
+    lost. By hand: a compiler would fuse the difference with what makes x, which
+    takes one instruction more.
+    """
+    return tl.inline_asm_elementwise(
+      "and.b32 $0, $2, 0xffffe000; sub.rn.f32 $1, $2, $0;",
+      "=f,=f,f",
+      [x],
+      dtype=(tl.float32, tl.float32),
+      is_pure=True,
+      pack=1,
+    )
+
+  @triton.jit
+  def greater(x, y):
+    """1.0 where x > y, else 0.0: one instruction, not two."""
+    return tl.inline_asm_elementwise(
+      "set.gt.f32.f32 $0, $1, $2;",
+      "=f,f,f",
+      [x, y],
+      dtype=tl.float32,
+      is_pure=True,
+      pack=1,
+    )
+
+  @triton.jit
+  def multiply_add(total, a, b):
+    """Returns total + A B: 16x8 by 8x8; 4, 4 and 2 arrays."""
+    return tl.inline_asm_elementwise(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
+      " {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};",
+      "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f",
+      [
+        a[0].to(tl.int32, bitcast=True),
+        a[1].to(tl.int32, bitcast=True),
+        a[2].to(tl.int32, bitcast=True),
+        a[3].to(tl.int32, bitcast=True),
+        b[0].to(tl.int32, bitcast=True),
+        b[1].to(tl.int32, bitcast=True),
+        total[0],
+        total[1],
+        total[2],
+        total[3],
+      ],
+      dtype=(tl.float32, tl.float32, tl.float32, tl.float32),
+      is_pure=True,
+      pack=1,
+    )
+
+  @triton.jit
+  def multiply_add_half(total, a, b):
+    """Returns total + A B: 16x4 by 4x8; 4, 2 arrays and 1."""
+    return tl.inline_asm_elementwise(
+      "mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32"
+      " {$0, $1, $2, $3}, {$4, $5}, {$6}, {$7, $8, $9, $10};",
+      "=f,=f,=f,=f,r,r,r,f,f,f,f",
+      [
+        a[0].to(tl.int32, bitcast=True),
+        a[1].to(tl.int32, bitcast=True),
+        b.to(tl.int32, bitcast=True),
+        total[0],
+        total[1],
+        total[2],
+        total[3],
+      ],
+      dtype=(tl.float32, tl.float32, tl.float32, tl.float32),
+      is_pure=True,
+      pack=1,
+    )
