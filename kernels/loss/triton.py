@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jaxgs.kernels import triton_call
 from jaxgs.kernels.loss import xla
 
-# Lanes per program and pixels per lane, and parts of strips that keep a GPU
-# busy.
-_BLOCK, _PIXELS, _PARTS = 64, 2, 384
+# Warps of a program, which share a cache, and of all that keep a GPU busy.
+_WARPS, _BUSY = 4, 2048
 
 
 def image_loss(
@@ -55,21 +54,25 @@ def image_loss(
 def _sizes(shape: tuple[int, ...], masked: bool) -> dict:
   """Grid and constants of kernels over pictures of a shape (B, H, W, C)."""
   batch, height, width, channels = shape
-  lanes = math.ceil(width / _PIXELS) * channels
-  # Rows above and below a part are blurred for it alone: the longer parts are
-  # the better, as long as they keep the GPU busy.
-  strips = math.ceil(lanes / _BLOCK)
-  rows = min(max(batch * strips * height // _PARTS, 16), 64)
+  bands = math.ceil(height / 16)
+  tiles = 32
+  # Columns on both sides of a part are blurred for it alone: the longer parts
+  # are the better, as long as they keep the GPU busy.
+  while tiles > 4 and (
+    batch * bands * channels * math.ceil(width / (8 * tiles)) < _BUSY
+  ):
+    tiles //= 2
+  units = math.ceil(width / (8 * tiles)) * channels
   return dict(
-    grid=(strips, math.ceil(height / rows), batch),
+    grid=(math.ceil(units / _WARPS), bands, batch),
     H=height,
     W=width,
+    PADDED=width + width % 2,
     C=channels,
     MASKED=masked,
-    ROWS=rows,
-    PX=_PIXELS,
-    BLOCK=_BLOCK,
-    num_warps=_BLOCK // 32,
+    TILES=tiles,
+    WARPS=_WARPS,
+    num_warps=_WARPS,
   )
 
 
@@ -84,15 +87,18 @@ def _value(masked: bool):
   def function(rendered, target, mask):
     from jaxgs.kernels.loss.triton_value import value_kernel
 
-    batch, *size = rendered.shape
+    batch, height, _, channels = rendered.shape
     sizes = _sizes(rendered.shape, masked)
-    strips, parts, _ = sizes["grid"]
+    parts, bands, _ = sizes["grid"]
     return triton_call.call(
       value_kernel,
       rendered,
       target,
       mask,
-      out=(_float(batch, strips * parts, 3), _float(batch, 3, *size)),
+      out=(
+        _float(batch, parts * bands, 3),
+        _float(batch, 3, channels, height, sizes["PADDED"]),
+      ),
       **sizes,
     )
 
@@ -107,19 +113,22 @@ def _gradient(weights: tuple):
   def function(rendered, target, mask, slopes, scale):
     from jaxgs.kernels.loss.triton_gradient import gradient_kernel
 
-    return triton_call.call(
+    batch, height, width, channels = rendered.shape
+    (gradient,) = triton_call.call(
       gradient_kernel,
       rendered,
       target,
       mask,
       slopes,
       scale,
-      out=(_float(*rendered.shape),),
+      out=(_float(batch, channels, height, width),),
       L1=float(l1),
       L2=float(l2),
       SSIM=float(ssim),
       **_sizes(rendered.shape, masked),
     )
+    # The rasteriser wants planes too: XLA drops both transpositions.
+    return (jnp.moveaxis(gradient, 1, -1),)
 
   return triton_call.fold_batches(function)
 

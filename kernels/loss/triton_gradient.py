@@ -7,120 +7,29 @@ Only imported once a kernel is needed: this needs the package triton.
 # ruff: noqa: RUF005
 import triton
 import triton.language as tl
-from jaxgs.kernels.loss.triton_strips import (
+from jaxgs.kernels.loss.triton_bands import (
+  HEIGHT,
   RADIUS,
   blur,
   load,
   place,
-  slide,
-  touches_edge,
-  window,
-  zeros,
+  store_pair,
+  taps,
 )
 
 
 @triton.jit
-def _slopes(
-  slopes,
-  row,
-  x,
-  channel,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  C: tl.constexpr,
-  EDGE: tl.constexpr,
-  PX: tl.constexpr,
+def _plane(
+  plane, top, x, t, H: tl.constexpr, W: tl.constexpr, PADDED: tl.constexpr
 ):
-  """The windows of the three slopes, one after the other."""
-  windows = ()
-  for m in tl.static_range(3):
-    start = slopes + m * (H * W * C)
-    windows = windows + window(
-      start, slopes, row, x, channel, W, C, False, EDGE, PX
-    )
-  return windows
-
-
-@triton.jit
-def _pixels(
-  rendered,
-  target,
-  mask,
-  row,
-  x,
-  channel,
-  W: tl.constexpr,
-  C: tl.constexpr,
-  MASKED: tl.constexpr,
-  EDGE: tl.constexpr,
-  PX: tl.constexpr,
-):
-  """Both pictures, times the mask, and the mask, for each of PX pixels."""
+  """Column x of a plane of slopes."""
   values = ()
-  for i in tl.static_range(PX):
-    a, weight = load(rendered, mask, row, x, i, channel, W, C, MASKED, EDGE)
-    b, _ = load(target, mask, row, x, i, channel, W, C, MASKED, EDGE)
-    if not MASKED:
-      weight = tl.full(a.shape, 1.0, tl.float32)
-    values = values + (a, b, weight)
+  for k in tl.static_range(HEIGHT):
+    row = top - RADIUS + 4 * k + t
+    inside = (row >= 0) & (row < H) & (x >= 0) & (x < W)
+    value = tl.load(plane + row * PADDED + x, mask=inside, other=0.0)
+    values = values + (value,)
   return values
-
-
-@triton.jit
-def _gradients(
-  rendered,
-  target,
-  mask,
-  slopes,
-  scale,
-  gradient,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  C: tl.constexpr,
-  L1: tl.constexpr,
-  L2: tl.constexpr,
-  SSIM: tl.constexpr,
-  MASKED: tl.constexpr,
-  EDGE: tl.constexpr,
-  ROWS: tl.constexpr,
-  PX: tl.constexpr,
-  BLOCK: tl.constexpr,
-):
-  """`gradient_kernel` with or without an edge."""
-  x, channel = place(C, PX, BLOCK)
-  first = tl.program_id(1) * ROWS - RADIUS
-  count = tl.minimum(ROWS + 2 * RADIUS, H + RADIUS - first)
-  running = zeros(6 * RADIUS * PX, BLOCK)
-  row = tl.maximum(first, 0)
-  next_slopes = _slopes(slopes, row, x, channel, H, W, C, EDGE, PX)
-  next_pixels = _pixels(
-    rendered, target, mask, 0, x, channel, W, C, MASKED, EDGE, PX
-  )
-  for k in range(0, count):
-    row = tl.minimum(tl.maximum(first + k, 0), H - 1)
-    there = (row == first + k).to(tl.float32)
-    # The row that will be finished.
-    out = tl.maximum(first + k - RADIUS, 0)
-    rows = next_slopes
-    pixels = next_pixels
-    then = tl.minimum(tl.maximum(first + k + 1, 0), H - 1)
-    next_slopes = _slopes(slopes, then, x, channel, H, W, C, EDGE, PX)
-    then = tl.minimum(tl.maximum(first + k + 1 - RADIUS, 0), H - 1)
-    next_pixels = _pixels(
-      rendered, target, mask, then, x, channel, W, C, MASKED, EDGE, PX
-    )
-    width: tl.constexpr = 2 * RADIUS + PX
-    blurred = blur(rows[:width], PX) + blur(rows[width : 2 * width], PX)
-    blurred = blurred + blur(rows[2 * width :], PX)
-    running, done = slide(running, blurred, there, 3 * PX)
-    if k >= 2 * RADIUS:
-      for i in tl.static_range(PX):
-        a, b, weight = pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]
-        slope = done[i] + 2.0 * a * done[PX + i] + b * done[2 * PX + i]
-        sign = (a > b).to(tl.float32) - (a < b).to(tl.float32)
-        slope = weight * (L1 * sign - SSIM * slope) + 2.0 * L2 * (a - b)
-        to = gradient + (out * W + x + i) * C + channel
-        tl.store(to, slope * scale, mask=x + i < W)
 
 
 @triton.jit
@@ -133,68 +42,75 @@ def gradient_kernel(
   gradient,
   H: tl.constexpr,
   W: tl.constexpr,
+  PADDED: tl.constexpr,
   C: tl.constexpr,
   L1: tl.constexpr,
   L2: tl.constexpr,
   SSIM: tl.constexpr,
   MASKED: tl.constexpr,
-  ROWS: tl.constexpr,
-  PX: tl.constexpr,
-  BLOCK: tl.constexpr,
+  TILES: tl.constexpr,
+  WARPS: tl.constexpr,
 ):
-  """The gradient, d loss / d rendered, over a part of a strip.
+  """The gradient, d loss / d rendered, over a part of a band.
 
   Arrays and constants:
     rendered, target, mask, slopes: See `triton_value`.
     scale: (B,), 1 / (sum of the mask over pixels and channels).
-    gradient: (B, H, W, C), written.
+    gradient: (B, C, H, W), written.
     L1, L2, SSIM: Weights of the terms.
-    ROWS, PX, BLOCK: As in `triton_value`.
+    PADDED, TILES, WARPS: As in `triton_value`.
   """
   batch = tl.program_id(2).to(tl.int64)
   rendered += batch * (H * W * C)
   target += batch * (H * W * C)
   mask += batch * (H * W if MASKED else 0)
-  slopes += batch * (3 * H * W * C)
+  slopes += batch * (3 * C * H * PADDED)
   gradient += batch * (H * W * C)
   factor = tl.load(scale + batch)
-  if touches_edge(W, C, PX, BLOCK):
-    _gradients(
-      rendered,
-      target,
-      mask,
-      slopes,
-      factor,
-      gradient,
-      H,
-      W,
-      C,
-      L1,
-      L2,
-      SSIM,
-      MASKED,
-      True,
-      ROWS,
-      PX,
-      BLOCK,
-    )
-  else:
-    _gradients(
-      rendered,
-      target,
-      mask,
-      slopes,
-      factor,
-      gradient,
-      H,
-      W,
-      C,
-      L1,
-      L2,
-      SSIM,
-      MASKED,
-      False,
-      ROWS,
-      PX,
-      BLOCK,
-    )
+  g, t, left, top, channel = place(H, C, TILES, WARPS)
+  down, across = taps(g, t)
+  zero = tl.zeros_like(down[0][0])
+  four = (zero, zero, zero, zero)
+  by_mean, by_squares = four + four + four, four + four + four
+  by_product = four + four + four
+  by_mean_of = slopes + channel * (H * PADDED)
+  by_squares_of = by_mean_of + C * H * PADDED
+  by_product_of = by_squares_of + C * H * PADDED
+  x = left - 8 + g
+  next_mean = _plane(by_mean_of, top, x, t, H, W, PADDED)
+  next_squares = _plane(by_squares_of, top, x, t, H, W, PADDED)
+  next_product = _plane(by_product_of, top, x, t, H, W, PADDED)
+  for j in range(-1, TILES + 1):
+    mean, square, product = next_mean, next_squares, next_product
+    # The next columns are on their way while these are added.
+    x = left + 8 * (j + 1) + g
+    next_mean = _plane(by_mean_of, top, x, t, H, W, PADDED)
+    next_squares = _plane(by_squares_of, top, x, t, H, W, PADDED)
+    next_product = _plane(by_product_of, top, x, t, H, W, PADDED)
+    # Of the columns that will be finished.
+    x = left + 8 * (j - 1) + 2 * t
+    pixels = ()
+    for i in tl.static_range(4):
+      row, to = top + g + i // 2 * 8, x + i % 2
+      a, weight = load(rendered, mask, row, to, channel, H, W, C, MASKED)
+      b, _ = load(target, mask, row, to, channel, H, W, C, MASKED)
+      pixels = pixels + ((a, b, weight),)
+    by_mean = blur(by_mean, mean, down, across)
+    by_squares = blur(by_squares, square, down, across)
+    by_product = blur(by_product, product, down, across)
+    if j >= 1:
+      for i in tl.static_range(2):
+        pair = ()
+        for k in tl.static_range(2):
+          a, b, weight = pixels[2 * i + k]
+          slope = by_mean[2 * i + k] + 2.0 * a * by_squares[2 * i + k]
+          slope += b * by_product[2 * i + k]
+          sign = (a > b).to(tl.float32) - (a < b).to(tl.float32)
+          slope = weight * (L1 * sign - SSIM * slope) + 2.0 * L2 * (a - b)
+          pair = pair + (slope * factor,)
+        row = top + g + 8 * i
+        store_pair(
+          gradient + (channel * H + row) * W, x, pair[0], pair[1], row < H, W
+        )
+    by_mean, by_squares = by_mean[4:] + four, by_squares[4:] + four
+    by_product = by_product[4:] + four

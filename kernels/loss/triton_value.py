@@ -10,14 +10,14 @@ Only imported once a kernel is needed: this needs the package triton.
 import triton
 import triton.language as tl
 from jaxgs.kernels import triton_call
-from jaxgs.kernels.loss.triton_strips import (
+from jaxgs.kernels.loss.triton_bands import (
+  HEIGHT,
   RADIUS,
   blur,
+  column,
   place,
-  slide,
-  touches_edge,
-  window,
-  zeros,
+  store_pair,
+  taps,
 )
 
 _C1 = tl.constexpr(0.01**2)
@@ -64,81 +64,10 @@ def _similarity(mean_a, mean_b, squares, product):
 
 
 @triton.jit
-def _values(
-  rendered,
-  target,
-  mask,
-  sums,
-  slopes,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  C: tl.constexpr,
-  MASKED: tl.constexpr,
-  EDGE: tl.constexpr,
-  ROWS: tl.constexpr,
-  PX: tl.constexpr,
-  BLOCK: tl.constexpr,
-):
-  """`value_kernel` with or without an edge."""
-  x, channel = place(C, PX, BLOCK)
-  first = tl.program_id(1) * ROWS - RADIUS
-  count = tl.minimum(ROWS + 2 * RADIUS, H + RADIUS - first)
-  running = zeros(8 * RADIUS * PX, BLOCK)
-  totals = zeros(3, BLOCK)
-  row = tl.maximum(first, 0)
-  next_a = window(rendered, mask, row, x, channel, W, C, MASKED, EDGE, PX)
-  next_b = window(target, mask, row, x, channel, W, C, MASKED, EDGE, PX)
-  for k in range(0, count):
-    # Rows beyond the picture count as 0.
-    row = tl.minimum(tl.maximum(first + k, 0), H - 1)
-    there = (row == first + k).to(tl.float32)
-    # The next row is on its way while this one is added.
-    a = next_a
-    b = next_b
-    then = tl.minimum(tl.maximum(first + k + 1, 0), H - 1)
-    next_a = window(rendered, mask, then, x, channel, W, C, MASKED, EDGE, PX)
-    next_b = window(target, mask, then, x, channel, W, C, MASKED, EDGE, PX)
-    squares = ()
-    products = ()
-    for t in tl.static_range(2 * RADIUS + PX):
-      squares = squares + (a[t] * a[t] + b[t] * b[t],)
-      products = products + (a[t] * b[t],)
-    rows = blur(a, PX) + blur(b, PX)
-    rows = rows + blur(squares, PX)
-    rows = rows + blur(products, PX)
-    running, done = slide(running, rows, there, 4 * PX)
-    # Each row is compared by one part.
-    compared = (k >= RADIUS) & (k < count - RADIUS)
-    for i in tl.static_range(PX):
-      inside = (x + i < W) & compared
-      error = tl.where(inside, a[RADIUS + i] - b[RADIUS + i], 0.0)
-      squared = error * error
-      if MASKED:
-        # Both came times the mask: it is in there twice.
-        weight = tl.load(mask + row * W + x + i, mask=inside, other=0.0)
-        squared = tl.where(weight > 0.0, squared / weight, 0.0)
-      totals = (totals[0], totals[1] + tl.abs(error), totals[2] + squared)
-    if k >= 2 * RADIUS:
-      row = first + k - RADIUS
-      for i in tl.static_range(PX):
-        inside = x + i < W
-        ssim, by_mean, by_squares, by_product = _similarity(
-          done[i], done[PX + i], done[2 * PX + i], done[3 * PX + i]
-        )
-        if MASKED:
-          weight = tl.load(mask + row * W + x + i, mask=inside, other=0.0)
-          ssim *= weight
-          by_mean *= weight
-          by_squares *= weight
-          by_product *= weight
-        totals = (totals[0] + tl.where(inside, ssim, 0.0), totals[1], totals[2])
-        out = slopes + (row * W + x + i) * C + channel
-        tl.store(out, by_mean, mask=inside)
-        tl.store(out + H * W * C, by_squares, mask=inside)
-        tl.store(out + 2 * H * W * C, by_product, mask=inside)
-  part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
-  for i in tl.static_range(3):
-    tl.store(sums + 3 * part + i, tl.sum(totals[i], axis=0))
+def _weigh(values, weight):
+  """Each of four values times the weight."""
+  a, b, c, d = values
+  return a * weight, b * weight, c * weight, d * weight
 
 
 @triton.jit
@@ -150,61 +79,94 @@ def value_kernel(
   slopes,
   H: tl.constexpr,
   W: tl.constexpr,
+  PADDED: tl.constexpr,
   C: tl.constexpr,
   MASKED: tl.constexpr,
-  ROWS: tl.constexpr,
-  PX: tl.constexpr,
-  BLOCK: tl.constexpr,
+  TILES: tl.constexpr,
+  WARPS: tl.constexpr,
 ):
-  """Sums over a part of a strip, and the slopes of SSIM.
+  """Sums over a part of a band, and the slopes of SSIM.
 
   Arrays and constants:
     rendered, target: (B, H, W, C), a and b.
     mask: (B, H, W) if MASKED: multiplies both.
     sums: (B, parts, 3), written: sums of SSIM, |error|, error^2, each times
       the mask.
-    slopes: (B, 3, H, W, C), written: mask times d SSIM / d blurred (a, a^2 +
-      b^2, a b).
-    ROWS: Of a part.
-    PX: Neighbours in a row that share a lane.
-    BLOCK: Lanes.
+    slopes: (B, 3, C, H, PADDED), written: mask times d SSIM / d blurred (a, a^2
+      + b^2, a b).
+    PADDED: W, or the next even number.
+    TILES: 8 columns each, along which a warp walks.
+    WARPS: Of a program.
   """
   batch = tl.program_id(2).to(tl.int64)
   rendered += batch * (H * W * C)
   target += batch * (H * W * C)
   mask += batch * (H * W if MASKED else 0)
   sums += batch * (3 * tl.num_programs(0) * tl.num_programs(1))
-  slopes += batch * (3 * H * W * C)
-  # Two loops: most windows reach no edge and have nothing to check.
-  if touches_edge(W, C, PX, BLOCK):
-    _values(
-      rendered,
-      target,
-      mask,
-      sums,
-      slopes,
-      H,
-      W,
-      C,
-      MASKED,
-      True,
-      ROWS,
-      PX,
-      BLOCK,
-    )
-  else:
-    _values(
-      rendered,
-      target,
-      mask,
-      sums,
-      slopes,
-      H,
-      W,
-      C,
-      MASKED,
-      False,
-      ROWS,
-      PX,
-      BLOCK,
-    )
+  slopes += batch * (3 * C * H * PADDED)
+  g, t, left, top, channel = place(H, C, TILES, WARPS)
+  down, across = taps(g, t)
+  zero = tl.zeros_like(down[0][0])
+  similarity, absolute, squared = zero, zero, zero
+  four = (zero, zero, zero, zero)
+  means_a, means_b = four + four + four, four + four + four
+  squares, products = four + four + four, four + four + four
+  x = left - 8 + g
+  next_a = column(rendered, mask, top, x, t, channel, H, W, C, MASKED)
+  next_b = column(target, mask, top, x, t, channel, H, W, C, MASKED)
+  for j in range(-1, TILES + 1):
+    x = left + 8 * j + g
+    a, b = next_a, next_b
+    # The next columns are on their way while these are added.
+    next_a = column(rendered, mask, top, x + 8, t, channel, H, W, C, MASKED)
+    next_b = column(target, mask, top, x + 8, t, channel, H, W, C, MASKED)
+    own = (j >= 0) & (j < TILES)
+    square, product = (), ()
+    for k in tl.static_range(HEIGHT):
+      square = square + (a[k] * a[k] + b[k] * b[k],)
+      product = product + (a[k] * b[k],)
+      row = 4 * k + t - RADIUS
+      error = tl.where(own & (row >= 0) & (row < 16), a[k] - b[k], 0.0)
+      absolute += tl.abs(error)
+      if MASKED:
+        # Both came times the mask: it is in there twice.
+        inside = (error != 0.0) & (x < W)
+        weight = tl.load(mask + (top + row) * W + x, mask=inside, other=1.0)
+        squared += error * error / weight
+      else:
+        squared += error * error
+    means_a = blur(means_a, a, down, across)
+    means_b = blur(means_b, b, down, across)
+    squares = blur(squares, square, down, across)
+    products = blur(products, product, down, across)
+    if j >= 1:
+      x = left + 8 * (j - 1) + 2 * t
+      for i in tl.static_range(2):
+        row = top + g + 8 * i
+        out = slopes + (channel * H + row) * PADDED
+        first = _similarity(
+          means_a[2 * i], means_b[2 * i], squares[2 * i], products[2 * i]
+        )
+        second = _similarity(
+          means_a[2 * i + 1],
+          means_b[2 * i + 1],
+          squares[2 * i + 1],
+          products[2 * i + 1],
+        )
+        if MASKED:
+          inside = (row < H) & (x < W)
+          at = mask + row * W + x
+          first = _weigh(first, tl.load(at, mask=inside, other=0.0))
+          inside = inside & (x + 1 < W)
+          second = _weigh(second, tl.load(at + 1, mask=inside, other=0.0))
+        similarity += tl.where((row < H) & (x < W), first[0], 0.0)
+        similarity += tl.where((row < H) & (x + 1 < W), second[0], 0.0)
+        for m in tl.static_range(3):
+          plane = out + m * (C * H * PADDED)
+          store_pair(plane, x, first[m + 1], second[m + 1], row < H, PADDED)
+    means_a, means_b = means_a[4:] + four, means_b[4:] + four
+    squares, products = squares[4:] + four, products[4:] + four
+  part = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
+  tl.store(sums + 3 * part, tl.sum(similarity, axis=0))
+  tl.store(sums + 3 * part + 1, tl.sum(absolute, axis=0))
+  tl.store(sums + 3 * part + 2, tl.sum(squared, axis=0))

@@ -183,13 +183,11 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
     from jaxgs.kernels.rasterize.triton_gather import gather_kernel
 
     splats = Splats(mean, conic, log_weight, feature)
-    table, boxes, cursor, order, *saved = saved
+    table, boxes, cursor, order, *saved, cotangent = saved
     constants = _constants(spec, size, splats, ids, starts)
     num_gaussians, channels = constants["N"], constants["C"]
     batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
-    split, gathered = _blocks().split, _blocks().gathered
     long = _num_long(tiles)
-    programs = split * long + tiles
     written, pairs = triton_call.call(
       backward_kernel,
       table,
@@ -198,16 +196,16 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       cursor,
       order,
       *saved,
+      jnp.moveaxis(cotangent, -1, 1),
       boxes,
       out=(
         jax.ShapeDtypeStruct((batch, most), jnp.int8),
         _float(batch, most, 6 + channels),
       ),
       zeroed=1,
-      grid=(programs, batch),
+      grid=(long + tiles, batch),
       num_warps=1,
       LONG=long,
-      SPLIT=split,
       **constants,
     )
     names = ("N", "P", "COLS", "C", "TILE")
@@ -226,7 +224,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       ),
       grid=(num_gaussians, batch),
       num_warps=1,
-      J=gathered,
+      J=_blocks().gathered,
       **shared,
     )
 

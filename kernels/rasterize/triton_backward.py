@@ -18,7 +18,8 @@ from jaxgs.kernels.rasterize.triton_kernels import (
   load_row,
   log2_weight,
 )
-from jaxgs.kernels.rasterize.triton_warp import (
+from jaxgs.kernels.triton_warp import (
+  as_factor,
   greater,
   multiply_add,
   multiply_add_half,
@@ -52,7 +53,7 @@ def _load_block(
   Returns:
     d loss / d (sum of w f), and behind the last channel its product with the
     image, then 0: by row and four channels, of pixel g and channel t in lane
-    4 g + t. The threshold of 32 pixels and that of the others; the places so, if
+    4 g + t. The threshold of 32 pixels and that of the others; places so, if
     `tied`.
   """
   GROUPS: tl.constexpr = C // 4 + 1
@@ -63,6 +64,7 @@ def _load_block(
   x = tile % COLS * TILE + left + g
   y = tile // COLS * TILE + top
   first = ((batch * H + y) * W + x) * C + t
+  first_planar = ((batch * C + t) * H + y) * W + x
   pixel = (batch * T + tile) * (TILE * TILE) + top * TILE + left
   scaled = ()
   for r in tl.static_range(8):
@@ -74,7 +76,8 @@ def _load_block(
     for k in tl.static_range(GROUPS):
       at = first + (r * (W * C) + 4 * k)
       here = mask & (4 * k + t < C)
-      value = tl.load(cotangent + at, mask=here, other=0.0)
+      planar = first_planar + (4 * k * (H * W) + r * W)
+      value = tl.load(cotangent + planar, mask=here, other=0.0)
       if NORM:
         value *= scale
         product += value * tl.load(image + at, mask=here, other=0.0)
@@ -104,29 +107,20 @@ def _basis(x, n):
 
 
 @triton.jit
-def _operands(values):
-  """Four values of a sum's fragment as two first factors of a product.
+def _with_ties(kept, v, limits, until, r, at, slot):
+  """1 also for what equals the limit, up to a place in the list.
 
-  Its columns, 8 pixels, are rows of the second factor in the order in which a
-  lane has them.
+  Arrays and constants:
+    kept, v: 4 arrays: of two splats, of two pixels each.
+    limits: 2 arrays.
+    until: Places, of 32 pixels each; those of row r are at `at` and behind.
+    slot: The first splat's place.
   """
-  a, b, c, d = (
-    split(values[0]),
-    split(values[2]),
-    split(values[1]),
-    split(values[3]),
-  )
-  return (a[0], b[0], c[0], d[0]), (a[1], b[1], c[1], d[1])
-
-
-@triton.jit
-def _with_ties(kept, v, limits, places, until, r, at):
-  """1 also for what equals the limit, up to a place in the list."""
-  until = tl.where(r < 4, until[0], until[1])
-  until = tl.gather(until, at, axis=0), tl.gather(until, at + 1, axis=0)
+  places = tl.where(r < 4, until[0], until[1])
+  places = tl.gather(places, at, axis=0), tl.gather(places, at + 1, axis=0)
   new = ()
   for j in tl.static_range(4):
-    tied = (v[j] == limits[j % 2]) & (places[j // 2] <= until[j % 2])
+    tied = (v[j] == limits[j % 2]) & (slot + j // 2 * 8 <= places[j % 2])
     new = new + (tl.where(tied, 1.0, kept[j]),)
   return new
 
@@ -136,7 +130,7 @@ def _add_block(
   moments,
   features,
   rows,
-  places,
+  slot,
   high,
   low,
   scaled,
@@ -151,7 +145,18 @@ def _add_block(
   K: tl.constexpr,
   EDGE: tl.constexpr,
 ):
-  """Adds what 16 splats get from 8x8 pixels of a tile."""
+  """Adds what 16 splats get from 8x8 pixels of a tile.
+
+  Arrays and constants:
+    moments, features: Sums, as the products leave them.
+    rows: 2 rows of splats.
+    slot: The first one's place in the list.
+    high, low: Features, as the first factors of products.
+    scaled, least, until: From `_load_block`.
+
+  Returns:
+    The sums, and `scaled` as it was.
+  """
   GROUPS: tl.constexpr = C // 4 + 1
   BLOCKS: tl.constexpr = (C + 3) // 4
   lane = tl.arange(0, 32)
@@ -199,7 +204,7 @@ def _add_block(
         e = log2_weight(a_dx2[j], b_dx[j], row[4], y - row[1], row[5])
         v, kept = v + (e,), kept + (greater(e, limits[j % 2]),)
       if tied > 0:
-        kept = _with_ties(kept, v, limits, places, until, r, at)
+        kept = _with_ties(kept, v, limits, until, r, at, slot)
       ws, ds = (), ()
       for j in tl.static_range(4):
         raw = kept[j] * exp2(v[j])
@@ -212,10 +217,10 @@ def _add_block(
         tl.fma(from_middle, tl.fma(from_middle, s0, q0), p0),
         tl.fma(from_middle, tl.fma(from_middle, s1, q1), p1),
       )
-      d_high, d_low = _operands(ds)
+      d_high, d_low = as_factor(ds)
       moments = multiply_add(moments, d_high, basis)
       moments = multiply_add(moments, d_low, basis)
-      w_high, w_low = _operands(ws)
+      w_high, w_low = as_factor(ws)
       new = ()
       for k in tl.static_range(BLOCKS):
         total = multiply_add(features[4 * k : 4 * k + 4], w_high, pixels[k])
@@ -227,10 +232,8 @@ def _add_block(
 
 
 @triton.jit
-def _share(
+def _tile(
   tile,
-  share,
-  step,
   first,
   last,
   tied,
@@ -258,7 +261,7 @@ def _share(
   LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
 ):
-  """Every step-th 16 splats of a tile's list, from `share` on.
+  """The splats of a tile's list, 16 at a time.
 
   Lane 4 g + t has splats g and g + 8 and pixels 2 t, 2 t + 1 of 8 in a row.
   Three products of matrices take 8 pixels at a time: d loss / d w from features
@@ -292,7 +295,7 @@ def _share(
       NORM,
       LIMIT,
     )
-  for base in range(first + share * 16, last, step * 16):
+  for base in range(first, last, 16):
     slot = base + lane
     inside = (lane < 16) & (slot < last)
     n = tl.load(ids + tl.minimum(slot, last - 1)).to(tl.int64)
@@ -307,14 +310,13 @@ def _share(
     tl.store(written + out, tl.full([32], 1, tl.int8), mask=mask)
     out = tl.where(mask, out, -1)
 
-    rows, high, low, places = (), (), (), ()
+    rows, high, low = (), (), ()
     for u in tl.static_range(2):
       slot = base + 8 * u + g
       n = tl.load(ids + tl.minimum(slot, last - 1)).to(tl.int64)
       row = load_row(table + n * R, 6)
       lw = tl.where(slot < last, row[5], float("-inf"))
       rows = rows + ((row[0], row[1], row[2], row[3], row[4], lw),)
-      places = places + (slot - first,)
       for k in tl.static_range(GROUPS):
         c = 4 * k + t
         f = tl.load(table + n * R + 6 + c, mask=c < C, other=0.0)
@@ -347,7 +349,7 @@ def _share(
         moments,
         features,
         rows,
-        places,
+        base - first + g,
         high,
         low,
         scaled,
@@ -404,24 +406,22 @@ def backward_kernel(
   EDGE: tl.constexpr,
   PARTS: tl.constexpr,
   LONG: tl.constexpr,
-  SPLIT: tl.constexpr,
 ):
   """Moments of d loss / d exponent over a tile, one row per listed splat.
 
-  A program is a warp. The first programs share the tiles with long lists.
+  A program is a warp. The first programs take the tiles with long lists.
 
   Arrays and constants:
     table, ids, starts, cursor, order: As in `forward_kernel`.
     image, threshold, place, ties, inverse: What it wrote.
-    cotangent: (B, H, W, C).
+    cotangent: (B, C, H, W).
     boxes: From `table_kernel`.
     written: (B, P) int8, zero before: 1 where a row is written.
     pairs: (B, P, 6 + C), rows: sums over the tile's pixels of
-      d {1, x, y, x^2, x y, y^2}, with d = -d loss / d e of the splat and
+      d {1, x, y, x^2, x y, y^2}, with d = d loss / d e of the splat and
       (x, y) from the tile's centre, and d loss / d feature.
     K, NORM, LIMIT, EDGE, PARTS: As in `forward_kernel`.
-    LONG: Programs for each share of a long list.
-    SPLIT: Shares of a long list.
+    LONG: Programs for tiles with long lists.
   """
   program = tl.program_id(0)
   batch = tl.program_id(1).to(tl.int64)
@@ -431,29 +431,25 @@ def backward_kernel(
   written += batch * P
   pairs += batch * P * (6 + C)
   starts += batch * (T + 1)
-  shared = program < SPLIT * LONG
-  begin, count, share, step = 0, 1, 0, 1
-  if shared:
+  begin, count = 0, 1
+  if program < LONG:
     counts = tl.load((cursor + 4 * batch + 2).to(tl.pointer_type(tl.int64)))
-    begin, count = program // SPLIT, length_count(counts, 2, T)
-    share, step = program % SPLIT, SPLIT
+    begin, count = program, length_count(counts, 2, T)
   for k in range(begin, count, LONG):
-    tile = program - SPLIT * LONG
-    if shared:
+    tile = program - LONG
+    if program < LONG:
       tile = tl.load(order + (2 * batch + 1) * T + k)
     first = tl.load(starts + tile)
     last = tl.load(starts + tile + 1)
     # Others have such a tile. Loads of pixels need not wait for the answer.
     kind = length_class(starts, tile, True, T)
-    last = tl.where((kind == 2) & (program >= SPLIT * LONG), first, last)
+    last = tl.where((kind == 2) & (program >= LONG), first, last)
     tied = 0
     if K > 0:
       for i in tl.static_range(PARTS):
         tied |= tl.load(ties + (batch * T + tile) * PARTS + i)
-    _share(
+    _tile(
       tile,
-      share,
-      step,
       first,
       last,
       tied,

@@ -16,12 +16,10 @@ class Blocks(NamedTuple):
   Attributes:
     pixels_per_lane: Of the forward pass: loads of a splat serve all of them.
       A tile with a long list is drawn in as many parts.
-    split: Programs that share a long list in the backward pass.
     gathered: Rows of a splat that are added up at once.
   """
 
   pixels_per_lane: int
-  split: int
   gathered: int
 
 

@@ -1,8 +1,9 @@
 """The 32 lanes of a warp by hand: matrix products without a trip to memory.
 
-In a program of one warp an array of shape (32,) is one register per lane, lane
-i holding element i. So the fragments of the tensor cores' instructions (PTX
-ISA, "Matrix fragments for mma.m16n8k8") can be written down as such arrays.
+In a program of n warps an array of shape (32 n,) is one register per lane, lane
+i of warp k holding element 32 k + i. So the fragments of the tensor cores'
+instructions (PTX ISA, "Matrix fragments for mma.m16n8k8") can be written down
+as such arrays.
 Of lane 4 g + t, in a product of a 16x8 matrix A and an 8x8 matrix B:
 
   a:   A[g, t], A[g + 8, t], A[g, t + 4], A[g + 8, t + 4]
@@ -36,11 +37,12 @@ if triton_call.interpreted():
   @triton.jit
   def _product(a0, a1, b0, b1):
     """8 rows of the product: what a lane has of its row."""
-    a0, a1 = tl.reshape(a0, [8, 1, 4]), tl.reshape(a1, [8, 1, 4])
-    b0, b1 = tl.reshape(b0, [1, 8, 4]), tl.reshape(b1, [1, 8, 4])
-    both = tl.sum(a0 * b0 + a1 * b1, axis=2)
-    even, odd = tl.split(tl.reshape(both, [8, 4, 2]))
-    return tl.reshape(even, [32]), tl.reshape(odd, [32])
+    n: tl.constexpr = a0.shape[0] // 32
+    a0, a1 = tl.reshape(a0, [n, 8, 1, 4]), tl.reshape(a1, [n, 8, 1, 4])
+    b0, b1 = tl.reshape(b0, [n, 1, 8, 4]), tl.reshape(b1, [n, 1, 8, 4])
+    both = tl.sum(a0 * b0 + a1 * b1, axis=3)
+    even, odd = tl.split(tl.reshape(both, [n, 8, 4, 2]))
+    return tl.reshape(even, [32 * n]), tl.reshape(odd, [32 * n])
 
   @triton.jit
   def multiply_add(total, a, b):
@@ -130,3 +132,15 @@ else:
       is_pure=True,
       pack=1,
     )
+
+
+@triton.jit
+def as_factor(total):
+  """A sum as the first factor of a product, in two parts as `split` has them.
+
+  Its columns become rows of the second factor in the order 0, 2, 4, 6, 1, 3, 5,
+  7, as a lane has them.
+  """
+  a, b = split(total[0]), split(total[2])
+  c, d = split(total[1]), split(total[3])
+  return (a[0], b[0], c[0], d[0]), (a[1], b[1], c[1], d[1])
