@@ -62,6 +62,7 @@ def _sizes(shape: tuple[int, ...], masked: bool) -> dict:
     batch * bands * channels * math.ceil(width / (8 * tiles)) < _BUSY
   ):
     tiles //= 2
+  tiles = min(tiles, math.ceil(width / 8))
   units = math.ceil(width / (8 * tiles)) * channels
   return dict(
     grid=(math.ceil(units / _WARPS), bands, batch),

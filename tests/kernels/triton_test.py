@@ -239,7 +239,8 @@ def check_loss(size, channels, masked):
 @needs_kernels
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-  ("size", "channels"), [((1, 1), 1), ((40, 33), 3), ((16, 64), 8)]
+  ("size", "channels"),
+  [((1, 1), 1), ((40, 33), 3), ((16, 64), 8), ((130, 521), 2)],
 )
 def test_loss(size, channels, masked):
   if size == (1, 1) and masked:
@@ -377,8 +378,8 @@ t.test_a_splat_shows_only_where_it_is_listed()
 """,
   "loss": """
 t.check_loss((5, 9), 1, True)
-t.check_loss((3, 5), 8, False)
-t.check_loss((2, 48), 8, True)
+t.check_loss((18, 5), 3, False)
+t.check_loss((2, 40), 2, True)
 t.check_loss_of_a_batch(2, 3, 3)
 """,
 }
