@@ -13,6 +13,8 @@ Of lane 4 g + t, in a product of a 16x8 matrix A and an 8x8 matrix B:
 Only imported once a kernel is needed: this needs the package triton.
 """
 
+# Triton unpacks no tuples: they are added.
+# ruff: noqa: RUF005
 import triton
 import triton.language as tl
 from jaxgs.kernels import triton_call
@@ -20,13 +22,24 @@ from jaxgs.kernels import triton_call
 if triton_call.interpreted():
 
   @triton.jit
-  def split(x):
-    """Two floats of sum x that the tensor cores take without rounding.
+  def _as_read(x):
+    """What the tensor cores take of x: the first 11 bits of its mantissa."""
+    return (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
 
-    They read the first 11 bits of a mantissa: of the second, 2^-22 of x is
-    lost.
+  @triton.jit
+  def split(x):
+    """Two floats of sum x for the tensor cores, which take 11 bits of each.
+
+    2^-22 of x is lost, and always to the same side.
     """
-    high = (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
+    high = _as_read(x)
+    return high, x - high
+
+  @triton.jit
+  def split_evenly(x):
+    """As `split`, but what is lost is as often on one side as on the other."""
+    bits = (x.to(tl.int32, bitcast=True) + 4096) & -8192
+    high = bits.to(tl.float32, bitcast=True)
     return high, x - high
 
   @triton.jit
@@ -38,6 +51,8 @@ if triton_call.interpreted():
   def _product(a0, a1, b0, b1):
     """8 rows of the product: what a lane has of its row."""
     n: tl.constexpr = a0.shape[0] // 32
+    a0, a1 = _as_read(a0), _as_read(a1)
+    b0, b1 = _as_read(b0), _as_read(b1)
     a0, a1 = tl.reshape(a0, [n, 8, 1, 4]), tl.reshape(a1, [n, 8, 1, 4])
     b0, b1 = tl.reshape(b0, [n, 1, 8, 4]), tl.reshape(b1, [n, 1, 8, 4])
     both = tl.sum(a0 * b0 + a1 * b1, axis=3)
@@ -61,15 +76,27 @@ else:
 
   @triton.jit
   def split(x):
-    """Two floats of sum x that the tensor cores take without rounding.
+    """Two floats of sum x for the tensor cores, which take 11 bits of each.
 
-    They read the first 11 bits of a mantissa: of the second, 2^-22 of x is
-    lost. By hand: a compiler would fuse the difference with what makes x, which
-    takes one instruction more.
+    2^-22 of x is lost, and always to the same side. By hand: a compiler would
+    fuse the difference with what makes x, which takes one instruction more.
     """
     return tl.inline_asm_elementwise(
       "and.b32 $0, $2, 0xffffe000; sub.rn.f32 $1, $2, $0;",
-      "=f,=f,f",
+      "=&f,=f,f",
+      [x],
+      dtype=(tl.float32, tl.float32),
+      is_pure=True,
+      pack=1,
+    )
+
+  @triton.jit
+  def split_evenly(x):
+    """As `split`, but what is lost is as often on one side as on the other."""
+    return tl.inline_asm_elementwise(
+      "add.u32 $0, $2, 4096; and.b32 $0, $0, 0xffffe000;"
+      " sub.rn.f32 $1, $2, $0;",
+      "=&f,=f,f",
       [x],
       dtype=(tl.float32, tl.float32),
       is_pure=True,
@@ -135,12 +162,16 @@ else:
 
 
 @triton.jit
-def as_factor(total):
-  """A sum as the first factor of a product, in two parts as `split` has them.
+def as_factor(total, EVENLY: tl.constexpr):
+  """A sum as the first factor of a product, in the two parts of `split`.
 
   Its columns become rows of the second factor in the order 0, 2, 4, 6, 1, 3, 5,
-  7, as a lane has them.
+  7, as a lane has them. If EVENLY the parts are those of `split_evenly`.
   """
-  a, b = split(total[0]), split(total[2])
-  c, d = split(total[1]), split(total[3])
-  return (a[0], b[0], c[0], d[0]), (a[1], b[1], c[1], d[1])
+  high, low = (), ()
+  for k in tl.static_range(4):
+    # 0, 2, 1, 3.
+    value = total[k % 2 * 2 + k // 2]
+    both = split_evenly(value) if EVENLY else split(value)
+    high, low = high + (both[0],), low + (both[1],)
+  return high, low

@@ -67,7 +67,7 @@ def gradient_kernel(
   slopes += batch * (3 * C * H * PADDED)
   gradient += batch * (H * W * C)
   factor = tl.load(scale + batch)
-  g, t, left, top, channel = place(H, C, TILES, WARPS)
+  g, t, left, top, channel = place(C, TILES, WARPS)
   down, across = taps(g, t)
   zero = tl.zeros_like(down[0][0])
   four = (zero, zero, zero, zero)

@@ -104,7 +104,7 @@ def value_kernel(
   mask += batch * (H * W if MASKED else 0)
   sums += batch * (3 * tl.num_programs(0) * tl.num_programs(1))
   slopes += batch * (3 * C * H * PADDED)
-  g, t, left, top, channel = place(H, C, TILES, WARPS)
+  g, t, left, top, channel = place(C, TILES, WARPS)
   down, across = taps(g, t)
   zero = tl.zeros_like(down[0][0])
   similarity, absolute, squared = zero, zero, zero

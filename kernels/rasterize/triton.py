@@ -1,10 +1,11 @@
 """Rasteriser in Triton, for NVIDIA GPUs of compute capability 8.0 and more.
 
 The forward pass finds the K-th largest weight of each pixel and blends what
-is not smaller. The backward pass takes one splat per lane, so that the sums
-over a tile's pixels stay in registers; it writes one row per tile-splat pair,
-and a last kernel adds up the rows of each splat. Nothing is added atomically:
-the same input gives the same bits, as long as no pair is dropped.
+is not smaller. The backward pass gives each tile to a warp, which compares it
+with 16 splats at a time in products of matrices; it writes one row per
+tile-splat pair, and a last kernel adds up the rows of each splat. Nothing is
+added atomically: the same input gives the same bits, as long as no pair is
+dropped.
 """
 
 import functools

@@ -72,6 +72,8 @@ def _load_block(
     if NORM:
       at = inverse + pixel + r * TILE + g
       scale = tl.load(at, mask=mask, other=0.0)
+      # Without an epsilon it is inf where nothing is drawn, and the image NaN.
+      drawn = scale < float("inf")
     product = tl.zeros([32], tl.float32)
     for k in tl.static_range(GROUPS):
       at = first + (r * (W * C) + 4 * k)
@@ -79,10 +81,11 @@ def _load_block(
       planar = first_planar + (4 * k * (H * W) + r * W)
       value = tl.load(cotangent + planar, mask=here, other=0.0)
       if NORM:
-        value *= scale
+        value = tl.where(drawn, value * scale, 0.0)
         product += value * tl.load(image + at, mask=here, other=0.0)
       if k == GROUPS - 1:
         if NORM:
+          product = tl.where(drawn, product, 0.0)
           product += tl.gather(product, lane ^ 1, axis=0)
           product += tl.gather(product, lane ^ 2, axis=0)
         value = tl.where(t == C % 4, product, value)
@@ -217,10 +220,10 @@ def _add_block(
         tl.fma(from_middle, tl.fma(from_middle, s0, q0), p0),
         tl.fma(from_middle, tl.fma(from_middle, s1, q1), p1),
       )
-      d_high, d_low = as_factor(ds)
+      d_high, d_low = as_factor(ds, False)
       moments = multiply_add(moments, d_high, basis)
       moments = multiply_add(moments, d_low, basis)
-      w_high, w_low = as_factor(ws)
+      w_high, w_low = as_factor(ws, False)
       new = ()
       for k in tl.static_range(BLOCKS):
         total = multiply_add(features[4 * k : 4 * k + 4], w_high, pixels[k])

@@ -36,7 +36,6 @@ if triton_call.interpreted():
     """Two floats from an 8-byte boundary on."""
     return tl.load(pointer), tl.load(pointer + 1)
 
-
 else:
 
   @triton.jit
