@@ -38,7 +38,7 @@ def get_config(device: str = "cpu") -> config_dict.ConfigDict:
     grown=True,
     rounds=7,
     # Of each round; draws and steps of a fit are timed this many at once, so
-    # that the host's part of a call, about 1 ms, does not count.
+    # that the host's part of a call hardly counts.
     repeats=200 if large else 5,
     seed=0,
   )

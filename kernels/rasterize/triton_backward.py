@@ -144,7 +144,6 @@ def _tile(
         COLS,
         C,
         TILE,
-        K,
         EDGE,
       )
     for u in tl.static_range(2):

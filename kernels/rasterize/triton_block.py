@@ -141,7 +141,6 @@ def add_block(
   COLS: tl.constexpr,
   C: tl.constexpr,
   TILE: tl.constexpr,
-  K: tl.constexpr,
   EDGE: tl.constexpr,
 ):
   """Adds what 16 splats get from 8x8 pixels of a tile.
