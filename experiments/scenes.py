@@ -71,7 +71,7 @@ def programs_of(
 
   @jax.jit
   def forward(splats, bins):
-    return backend.forward(spec, size, splats, bins)[0]
+    return backend.forward(spec, size, splats, bins, keep=False)[0]
 
   @jax.jit
   def both(splats, bins, cotangent):

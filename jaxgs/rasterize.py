@@ -16,7 +16,8 @@ from jaxgs.types import Gaussians2D, RenderOutput, Splats, TileBins
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _rasterize(spec, size, splats, bins):
-  return kernels.load(spec.backend).forward(spec, size, splats, bins)[0]
+  draw = kernels.load(spec.backend).forward
+  return draw(spec, size, splats, bins, keep=False)[0]
 
 
 def _rasterize_fwd(spec, size, splats, bins):

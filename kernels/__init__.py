@@ -5,7 +5,8 @@ One folder per op, one module per backend in it. Arrays, a spec and a size
 
   rasterize: check(spec, platform) raises NotImplementedError with the reason
                where the backend cannot serve,
-             forward(spec, size, splats, bins) -> image, residuals,
+             forward(spec, size, splats, bins, keep=True) -> image, residuals,
+               which may be None unless they are to be kept for
              backward(spec, size, splats, bins, residuals, cotangent)
                -> d_splats
   binning:   bin_splats(spec, size, splats) -> bins

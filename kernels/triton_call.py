@@ -46,6 +46,22 @@ def compiling_for(capability: int):
     jax.clear_caches()
 
 
+def capability() -> int:
+  """The compute capability that kernels are compiled for, 80 or more.
+
+  In the interpreter 90.
+  """
+  if interpreted():
+    return 90
+  return _capability.get() or _digits(jax.devices()[0])
+
+
+def _digits(device) -> int:
+  """The compute capability of a GPU, 90 for 9.0; 0 if it has none."""
+  digits = str(getattr(device, "compute_capability", "")).replace(".", "")
+  return int(digits) if digits.isdigit() else 0
+
+
 def refusal(platform: str) -> str | None:
   """Why no Triton kernel can run here; None if it can.
 
@@ -58,12 +74,14 @@ def refusal(platform: str) -> str | None:
     return None
   if platform != "gpu":
     return f"needs an NVIDIA GPU, the platform is {platform}"
-  capability = str(getattr(jax.devices()[0], "compute_capability", ""))
-  digits = capability.replace(".", "")
-  if not digits.isdigit():
-    return f"needs an NVIDIA GPU, this one is {capability or 'unknown'}"
-  if int(digits) < _LEAST_CAPABILITY:
-    return f"needs compute capability 8.0 or more, this GPU has {capability}"
+  digits = _digits(jax.devices()[0])
+  if not digits:
+    return "needs an NVIDIA GPU, this one is another"
+  if digits < _LEAST_CAPABILITY:
+    return (
+      "needs compute capability 8.0 or more, this GPU has"
+      f" {digits // 10}.{digits % 10}"
+    )
   try:
     _jax_triton()
   except ImportError as error:

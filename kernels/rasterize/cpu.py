@@ -58,12 +58,17 @@ def _shape(*shape: int, dtype=jnp.float32) -> jax.ShapeDtypeStruct:
 
 
 def forward(
-  spec: RasterSpec, size: tuple[int, int], splats: Splats, bins: TileBins
+  spec: RasterSpec,
+  size: tuple[int, int],
+  splats: Splats,
+  bins: TileBins,
+  *,
+  keep: bool = True,
 ):
   """See `jaxgs.kernels`.
 
   Returns:
-    (H, W, C) float32 image, Residuals.
+    (H, W, C) float32 image, Residuals; None for them unless `keep`.
   """
   tiles = bins.starts.shape[0] - 1
   kept = (tiles, spec.tile**2) if spec.blend == "norm" else (0, 0)
@@ -80,7 +85,7 @@ def forward(
     bins.starts,
     **_attributes(spec, size),
   )
-  return image, Residuals(image, threshold, place, total)
+  return image, Residuals(image, threshold, place, total) if keep else None
 
 
 def backward(

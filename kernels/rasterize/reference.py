@@ -74,10 +74,15 @@ def draw(spec: RasterSpec, size: tuple[int, int], splats: Splats) -> jax.Array:
 
 
 def forward(
-  spec: RasterSpec, size: tuple[int, int], splats: Splats, bins: TileBins
+  spec: RasterSpec,
+  size: tuple[int, int],
+  splats: Splats,
+  bins: TileBins,
+  *,
+  keep: bool = True,
 ):
   """See `jaxgs.kernels`; the bins are not used."""
-  del bins
+  del bins, keep
   return draw(spec, size, splats), None
 
 

@@ -32,7 +32,7 @@ class Residuals(NamedTuple):
   """What the backward pass needs, by tile, Q px per tile.
 
   Attributes:
-    table: (N, R), the splats, see `triton_kernels`.
+    table: (N + 1, R), the splats, see `triton_kernels`.
     boxes: (N, 4) int32, where each splat's gradients go, see `triton_table`.
     cursor: (4,) int32, see there, as is
     order: (2, T) int32, of the tiles.
@@ -40,8 +40,11 @@ class Residuals(NamedTuple):
     threshold: (T, Q), what is larger was blended.
     place: (T, Q) int32, of what is equal that up to this place in the list;
       only to be read where
-    ties: (T, parts) int32, is not 0 for any part of the tile.
+    ties: (T,) int32, is not 0 for the tile.
     inverse: (T, Q), 1 / (sum of the blended weights + epsilon).
+    drawn: (P,) int32, of each tile's list what was blended at some pixel, if
+      that was looked for, and
+    num_drawn: (T,) int32, how many.
   """
 
   table: jax.Array
@@ -53,6 +56,8 @@ class Residuals(NamedTuple):
   place: jax.Array
   ties: jax.Array
   inverse: jax.Array
+  drawn: jax.Array
+  num_drawn: jax.Array
 
 
 def check(spec: RasterSpec, platform: str) -> None:
@@ -86,8 +91,15 @@ def _constants(spec: RasterSpec, size, splats, ids, starts) -> dict:
     NORM=norm,
     LIMIT=-spec.cutoff * _LOG2_E,
     EDGE=math.exp(-spec.cutoff) if spec.edge == "smooth" else 0.0,
-    PARTS=_blocks().pixels_per_lane,
   )
+
+
+def _finds(spec: RasterSpec) -> bool:
+  """Whether the forward kernel tells what is drawn in a tile, and what not.
+
+  Where only the largest weights count that is a third of what is listed.
+  """
+  return spec.tile == 8 and spec.blend == "norm"
 
 
 def _blocks() -> triton_tuning.Blocks:
@@ -118,7 +130,7 @@ def _int(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 @functools.cache
-def _forward(spec: RasterSpec, size: tuple[int, int]):
+def _forward(spec: RasterSpec, size: tuple[int, int], keep: bool):
   """`forward` over arrays with a leading axis B."""
 
   def function(mean, conic, log_weight, feature, ids, starts):
@@ -129,7 +141,8 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
     constants = _constants(spec, size, splats, ids, starts)
     batch, tiles, pixels = mean.shape[0], constants["T"], spec.tile**2
     num_gaussians = constants["N"]
-    parts, long = constants["PARTS"], _num_long(tiles)
+    kept = (tiles, pixels) if keep else (1, 1)
+    finds = keep and _finds(spec)
     shared = {
       k: constants[k] for k in ("N", "T", "COLS", "C", "R", "H", "W", "TILE")
     }
@@ -140,11 +153,11 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
       out=(
         _int(batch, 4),
         _int(batch, num_gaussians, 4),
-        _float(batch, num_gaussians, constants["R"]),
+        _float(batch, num_gaussians + 1, constants["R"]),
         _int(batch, 2, tiles),
       ),
       zeroed=1,
-      grid=(math.ceil(max(num_gaussians, tiles) / 128), batch),
+      grid=(math.ceil(max(num_gaussians + 1, tiles) / 128), batch),
       CUTOFF=spec.cutoff,
       S=128,
       **shared,
@@ -158,16 +171,20 @@ def _forward(spec: RasterSpec, size: tuple[int, int]):
       order,
       out=(
         _float(batch, *size, constants["C"]),
-        _float(batch, tiles, pixels),
-        _int(batch, tiles, pixels),
-        _int(batch, tiles, parts),
-        _float(batch, tiles, pixels),
+        _float(batch, *kept),
+        _int(batch, *kept),
+        _int(batch, tiles),
+        _float(batch, *kept),
+        _int(batch, constants["P"] if finds else 1),
+        _int(batch, tiles),
       ),
-      grid=(parts * long + tiles, batch),
-      num_warps=max(1, pixels // (32 * parts)),
-      LONG=long,
+      grid=(tiles, batch),
+      num_warps=pixels // 64,
       SORT_SIZE=_sort_size(constants["K"]),
       EPSILON=spec.epsilon,
+      MOST=65535 if triton_call.capability() >= 90 else 31743,
+      KEEP=keep,
+      FIND=finds,
       **constants,
     )
     return table, boxes, cursor, order, *drawn
@@ -184,7 +201,9 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
     from jaxgs.kernels.rasterize.triton_gather import gather_kernel
 
     splats = Splats(mean, conic, log_weight, feature)
-    table, boxes, cursor, order, *saved, cotangent = saved
+    table, boxes, cursor, order, *saved, drawn, num_drawn, cotangent = saved
+    if _finds(spec):
+      ids = drawn
     constants = _constants(spec, size, splats, ids, starts)
     num_gaussians, channels = constants["N"], constants["C"]
     batch, tiles, most = mean.shape[0], constants["T"], constants["P"]
@@ -197,6 +216,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       cursor,
       order,
       *saved,
+      num_drawn,
       jnp.moveaxis(cotangent, -1, 1),
       boxes,
       out=(
@@ -207,6 +227,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       grid=(long + tiles, batch),
       num_warps=1,
       LONG=long,
+      FOUND=_finds(spec),
       **constants,
     )
     names = ("N", "P", "COLS", "C", "TILE")
@@ -237,16 +258,21 @@ def _with_batch(arrays):
 
 
 def forward(
-  spec: RasterSpec, size: tuple[int, int], splats: Splats, bins: TileBins
+  spec: RasterSpec,
+  size: tuple[int, int],
+  splats: Splats,
+  bins: TileBins,
+  *,
+  keep: bool = True,
 ):
   """See `jaxgs.kernels`.
 
   Returns:
-    (H, W, C) float32 image, Residuals.
+    (H, W, C) float32 image, Residuals; None for them unless `keep`.
   """
   arrays = _with_batch((*splats, bins.ids, bins.starts))
-  residuals = Residuals(*(x[0] for x in _forward(spec, size)(*arrays)))
-  return residuals.image, residuals
+  residuals = Residuals(*(x[0] for x in _forward(spec, size, keep)(*arrays)))
+  return residuals.image, residuals if keep else None
 
 
 def backward(

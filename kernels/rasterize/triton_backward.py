@@ -169,6 +169,7 @@ def backward_kernel(
   place,
   ties,
   inverse,
+  num_drawn,
   cotangent,
   boxes,
   written,
@@ -186,28 +187,30 @@ def backward_kernel(
   NORM: tl.constexpr,
   LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
-  PARTS: tl.constexpr,
   LONG: tl.constexpr,
+  FOUND: tl.constexpr,
 ):
   """Moments of d loss / d exponent over a tile, one row per listed splat.
 
   A program is a warp. The first programs take the tiles with long lists.
 
   Arrays and constants:
-    table, ids, starts, cursor, order: As in `forward_kernel`.
-    image, threshold, place, ties, inverse: What it wrote.
+    table, starts, cursor, order: As in `forward_kernel`.
+    ids: (B, P), of its `drawn` if FOUND, else as there.
+    image, threshold, place, ties, inverse, num_drawn: What it wrote.
     cotangent: (B, C, H, W).
     boxes: From `table_kernel`.
     written: (B, P) int8, zero before: 1 where a row is written.
     pairs: (B, P, 6 + C), rows: sums over the tile's pixels of
       d {1, x, y, x^2, x y, y^2}, with d = d loss / d e of the splat and
       (x, y) from the tile's centre, and d loss / d feature.
-    K, NORM, LIMIT, EDGE, PARTS: As in `forward_kernel`.
+    K, NORM, LIMIT, EDGE: As in `forward_kernel`.
     LONG: Programs for tiles with long lists.
+    FOUND: Only `num_drawn` of each tile are looked at.
   """
   program = tl.program_id(0)
   batch = tl.program_id(1).to(tl.int64)
-  table += batch * (N * R)
+  table += batch * ((N + 1) * R)
   ids += batch * P
   boxes += batch * (4 * N)
   written += batch * P
@@ -225,11 +228,12 @@ def backward_kernel(
     last = tl.load(starts + tile + 1)
     # Others have such a tile. Loads of pixels need not wait for the answer.
     kind = length_class(starts, tile, True, T)
+    if FOUND:
+      last = first + tl.load(num_drawn + batch * T + tile)
     last = tl.where((kind == 2) & (program >= LONG), first, last)
     tied = 0
     if K > 0:
-      for i in tl.static_range(PARTS):
-        tied |= tl.load(ties + (batch * T + tile) * PARTS + i)
+      tied = tl.load(ties + batch * T + tile)
     _tile(
       tile,
       first,

@@ -163,13 +163,13 @@ def add_block(
   top = block // (TILE // 8) * 8
   x0 = (tile % COLS * TILE + left).to(tl.float32) + 0.5
   x1 = (tile % COLS * TILE + left + 1).to(tl.float32) + 0.5
-  a_dx2, b_dx = (), ()
+  columns, q_dx = (), ()
   for u in tl.static_range(2):
     row = rows[u]
     dx0, dx1 = x0 - row[0], x1 - row[0]
-    a_dx2 = a_dx2 + (tl.fma(row[2] * dx0, dx0, row[5]),)
-    a_dx2 = a_dx2 + (tl.fma(row[2] * dx1, dx1, row[5]),)
-    b_dx = b_dx + (row[3] * dx0, row[3] * dx1)
+    columns = columns + (tl.fma(row[2] * dx0, dx0, row[5]),)
+    columns = columns + (tl.fma(row[2] * dx1, dx1, row[5]),)
+    q_dx = q_dx + (row[3] * dx0, row[3] * dx1)
   from_centre = left.to(tl.float32) + (0.5 - TILE / 2)
   p0, q0, s0 = _basis(from_centre, g)
   p1, q1, s1 = _basis(from_centre + 1.0, g)
@@ -199,7 +199,7 @@ def add_block(
       v, kept = (), ()
       for j in tl.static_range(4):
         row = rows[j // 2]
-        e = log2_weight(a_dx2[j], b_dx[j], row[4], y - row[1], row[5])
+        e = log2_weight(columns[j], q_dx[j], row[4], y - row[1])
         v, kept = v + (e,), kept + (greater(e, limits[j % 2]),)
       if tied > 0:
         kept = _with_ties(kept, v, limits, until, r, at, slot)

@@ -1,4 +1,4 @@
-"""The forward kernel: one program per tile or part of one, pixels in lanes.
+"""The forward kernel: one program per tile, pixels in lanes.
 
 Only imported once a kernel is needed: this needs the package triton.
 """
@@ -12,196 +12,49 @@ from jaxgs.kernels.rasterize.triton_kernels import (
   exp2,
   filled,
   length_count,
-  load_row,
-  log2_weight,
 )
-from jaxgs.kernels.rasterize.triton_sort import (
-  keep_largest,
-  nth_largest,
-  sort8,
+from jaxgs.kernels.rasterize.triton_search import (
+  full,
+  listed,
+  log_weights,
+  places,
+  select,
 )
 
 
 @triton.jit
-def _full(x, y, value, dtype: tl.constexpr):
-  """A value per pixel."""
-  return tl.full((x + y).shape, value, dtype)
+def _either(a, b):
+  return a | b
 
 
 @triton.jit
-def _listed(ids, i, last, spare, COUNT: tl.constexpr, FULL: tl.constexpr):
-  """COUNT entries of the list from i on.
+def _nonzero(w0, w1, bit: tl.constexpr):
+  """The bit where one of two weights, 0 or more, is not 0."""
+  either = w0.to(tl.int32, bitcast=True) | w1.to(tl.int32, bitcast=True)
+  return tl.where(either != 0, bit, 0)
 
-  Unless FULL some may be behind its end. There stands `spare`, an entry of the
-  list: weight 0 of a splat that is not in it could be 0 times NaN.
+
+@triton.jit
+def _weight(v, least, at, place, EDGE: tl.constexpr, TIED: tl.constexpr):
+  """The weight of entry `at` of the list if it is blended, else 0."""
+  kept = v > least
+  if TIED:
+    kept = kept | ((v == least) & (at <= place))
+  return tl.where(kept, exp2(v) - EDGE, 0.0)
+
+
+@triton.jit
+def _keep(drawn, ids, base, last, used):
+  """Copies those of up to 32 entries of the list that have a bit in any lane.
+
+  Returns how many.
   """
-  values = ()
-  for k in tl.static_range(COUNT):
-    if FULL:
-      n = tl.load(ids + i + k)
-    else:
-      n = tl.load(ids + i + k, mask=i + k < last, other=spare)
-    values = values + (n,)
-  return values
-
-
-@triton.jit
-def _log_weight(x, y, table, n, inside, R: tl.constexpr, READ: tl.constexpr):
-  """log2 of the weight of splat n at pixels (x, y), and the splat's row.
-
-  -inf where not `inside`. Of the row, the first READ floats.
-  """
-  row = load_row(table + n.to(tl.int64) * R, READ)
-  lw = tl.where(inside, row[5], float("-inf"))
-  # x is a row and y a column: what hangs on x alone serves all of its pixels.
-  dx = x - row[0]
-  a_dx2 = tl.fma(row[2] * dx, dx, lw)
-  return log2_weight(a_dx2, row[3] * dx, row[4], y - row[1], lw), row
-
-
-@triton.jit
-def _next8(
-  x, y, table, ids, i, last, spare, R: tl.constexpr, FULL: tl.constexpr
-):
-  """The logarithms of 8 weights of the list from i on, falling."""
-  n = _listed(ids, i, last, spare, 8, FULL)
-  values = ()
-  for k in tl.static_range(8):
-    inside = True if FULL else i + k < last
-    v, _ = _log_weight(x, y, table, n[k], inside, R, 6)
-    values = values + (v,)
-  return sort8(values)
-
-
-@triton.jit
-def _largest(
-  x,
-  y,
-  table,
-  ids,
-  first,
-  last,
-  spare,
-  R: tl.constexpr,
-  K: tl.constexpr,
-  SIZE: tl.constexpr,
-):
-  """The K-th and the next largest logarithm of each pixel.
-
-  The list has more than K entries.
-  """
-  # Of the last 8 only what is asked for is found: they need not be merged.
-  final = first + (last - 1 - first) // 8 * 8
-  top = _next8(x, y, table, ids, first, last, spare, R, K >= 8)
-  if K + 1 <= 8:
-    top = top[: K + 1]
-  else:
-    none = _full(x, y, float("-inf"), tl.float32)
-    top = top + filled(none, K - 7)
-  for i in range(first + 8, final, 8):
-    new = _next8(x, y, table, ids, i, last, spare, R, True)
-    top = keep_largest(top, new, K + 1, SIZE)
-  kth, least = top[K - 1], top[K]
-  if final > first:
-    new = _next8(x, y, table, ids, final, last, spare, R, False)
-    kth, least = nth_largest(top, new, K), nth_largest(top, new, K + 1)
-  return kth, least
-
-
-@triton.jit
-def _kth_by_passes(
-  x,
-  y,
-  table,
-  ids,
-  first,
-  last,
-  R: tl.constexpr,
-  K: tl.constexpr,
-  LIMIT: tl.constexpr,
-):
-  """The K-th largest logarithm, for any K.
-
-  Each pass over the list finds the next smaller value and how often it
-  occurs.
-  """
-  kth = _full(x, y, float("inf"), tl.float32)
-  above = _full(x, y, 0, tl.int32)  # How many are larger than `kth`.
-  equal = _full(x, y, 0, tl.int32)
-  searching = _full(x, y, 1, tl.int32)
-  while tl.max(searching) > 0:
-    value = _full(x, y, LIMIT, tl.float32)
-    count = _full(x, y, 0, tl.int32)
-    for i in range(first, last):
-      v, _ = _log_weight(x, y, table, tl.load(ids + i), True, R, 6)
-      v = tl.where(v < kth, v, LIMIT)
-      count = tl.where(v > value, 1, count + (v == value).to(tl.int32))
-      value = tl.maximum(value, v)
-    more = searching > 0
-    above += tl.where(more, equal, 0)
-    kth = tl.where(more, value, kth)
-    equal = tl.where(more, count, equal)
-    done = (kth <= LIMIT) | (above + equal >= K)
-    searching = tl.where(done, 0, searching)
-  return kth
-
-
-@triton.jit
-def _places(
-  x,
-  y,
-  table,
-  ids,
-  first,
-  last,
-  threshold,
-  equal,
-  R: tl.constexpr,
-  K: tl.constexpr,
-):
-  """The place in the list of the last blended weight equal to a threshold.
-
-  -1 where there are not several to choose from, not `equal`.
-  """
-  quota = tl.where(equal, K, 0)
-  for i in range(first, last):
-    v, _ = _log_weight(x, y, table, tl.load(ids + i), True, R, 6)
-    quota -= (v > threshold).to(tl.int32)
-  place = _full(x, y, -1, tl.int32)
-  for i in range(first, last):
-    v, _ = _log_weight(x, y, table, tl.load(ids + i), True, R, 6)
-    taken = (v == threshold) & (quota > 0)
-    quota -= taken.to(tl.int32)
-    place = tl.where(taken, i - first, place)
-  return place
-
-
-@triton.jit
-def _select(
-  x,
-  y,
-  table,
-  ids,
-  first,
-  last,
-  spare,
-  R: tl.constexpr,
-  K: tl.constexpr,
-  SORT_SIZE: tl.constexpr,
-  LIMIT: tl.constexpr,
-):
-  """Threshold of each pixel, and whether weights equal to it are blended.
-
-  Where they are not the threshold is the next smaller weight.
-  """
-  if SORT_SIZE > 0:
-    kth, least = _largest(x, y, table, ids, first, last, spare, R, K, SORT_SIZE)
-    least = tl.maximum(least, LIMIT)
-    equal = (least > LIMIT) & (kth == least)
-  else:
-    least = _kth_by_passes(x, y, table, ids, first, last, R, K, LIMIT)
-    equal = least > LIMIT
-  return least, equal
+  lane = tl.arange(0, 32)
+  found = tl.reduce(tl.reshape(used, [32]), 0, _either)
+  mine = (found >> lane) & 1
+  n = tl.load(ids + base + lane, mask=base + lane < last, other=0)
+  tl.store(drawn + tl.cumsum(mine, axis=0) - 1, n, mask=mine > 0)
+  return tl.sum(mine)
 
 
 @triton.jit
@@ -212,117 +65,53 @@ def _blend(
   ids,
   first,
   last,
-  spare,
   least,
   place,
+  drawn,
+  N: tl.constexpr,
   R: tl.constexpr,
   C: tl.constexpr,
   EDGE: tl.constexpr,
   TIED: tl.constexpr,
+  FIND: tl.constexpr,
 ):
-  """Sum of the blended weights, and of the weighted features."""
-  total = _full(x, y, 0.0, tl.float32)
-  sums = filled(total, C)
-  for i in range(first, last, 4):
-    n = _listed(ids, i, last, spare, 4, False)
-    for u in tl.static_range(4):
-      v, row = _log_weight(x, y, table, n[u], i + u < last, R, 6 + C)
-      kept = v > least
-      if TIED:
-        kept = kept | ((v == least) & (i + u - first <= place))
-      w = tl.where(kept, exp2(v) - EDGE, 0.0)
-      total += w
-      new = (sums[0] + w * row[6],)
-      for k in tl.static_range(1, C):
-        new = new + (sums[k] + w * row[6 + k],)
-      sums = new
-  return total, sums
+  """Sum of the blended weights, of the weighted features, ids if FIND.
 
-
-@triton.jit
-def _draw(
-  tile,
-  part,
-  batch,
-  table,
-  ids,
-  starts,
-  image,
-  threshold,
-  place,
-  ties,
-  inverse,
-  T: tl.constexpr,
-  COLS: tl.constexpr,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  C: tl.constexpr,
-  R: tl.constexpr,
-  TILE: tl.constexpr,
-  K: tl.constexpr,
-  SORT_SIZE: tl.constexpr,
-  NORM: tl.constexpr,
-  LIMIT: tl.constexpr,
-  EDGE: tl.constexpr,
-  EPSILON: tl.constexpr,
-  PARTS: tl.constexpr,
-  WHOLE: tl.constexpr,
-):
-  """Draws a part of a tile, or all of it if WHOLE; see `forward_kernel`."""
-  rows: tl.constexpr = TILE if WHOLE else TILE // PARTS
-  across = tl.arange(0, TILE)[None, :]
-  down = part * rows + tl.arange(0, rows)[:, None]
-  column = tile % COLS * TILE + across
-  row = tile // COLS * TILE + down
-  x = column.to(tl.float32) + 0.5
-  y = row.to(tl.float32) + 0.5
-  first = tl.load(starts + tile)
-  last = tl.load(starts + tile + 1)
-  spare = tl.load(ids + tl.maximum(last - 1, 0))
-  pixel = (batch * T + tile) * (TILE * TILE) + down * TILE + across
-
-  least = _full(x, y, LIMIT, tl.float32)
-  last_place = _full(x, y, -1, tl.int32)
-  tied = 0
-  if K > 0:
-    if last - first > K:
-      least, equal = _select(
-        x, y, table, ids, first, last, spare, R, K, SORT_SIZE, LIMIT
-      )
-      tied = tl.max(equal.to(tl.int32))
-      if tied > 0:
-        last_place = _places(x, y, table, ids, first, last, least, equal, R, K)
-        tl.store(place + pixel, last_place)
-      elif not WHOLE:
-        # Other parts of the tile may have equal weights.
-        tl.store(place + pixel, last_place)
-    tl.store(threshold + pixel, least)
-    part_ties = ties + (batch * T + tile) * PARTS
-    if WHOLE:
-      for i in tl.static_range(PARTS):
-        tl.store(part_ties + i, tied)
-    else:
-      tl.store(part_ties + part, tied)
-  # Two loops: what equal weights take would cost all other tiles a third.
-  if tied > 0:
-    total, sums = _blend(
-      x, y, table, ids, first, last, spare, least, last_place, R, C, EDGE, True
-    )
-  else:
-    total, sums = _blend(
-      x, y, table, ids, first, last, spare, least, last_place, R, C, EDGE, False
-    )
-
-  inside = (column < W) & (row < H)
-  out = image + ((batch * H + row) * W + column) * C
-  if NORM:
-    scale = 1.0 / (total + EPSILON)
-    tl.store(inverse + pixel, scale)
-    for k in tl.static_range(C):
-      tl.store(out + k, sums[k] * scale, mask=inside)
-  else:
-    for k in tl.static_range(C):
-      tl.store(out + k, sums[k], mask=inside)
+  Arrays and constants:
+    place: Looked at only if TIED.
+    drawn: From here on it writes the ids of what is blended at some pixel, and
+      returns how many. Pixels are those of one warp.
+  """
+  # Halves of the pixels are apart, or there would be shuffles in the loop.
+  x, y0, y1 = tl.reshape(x, [1, x.shape[1]]), tl.split(y)[0], tl.split(y)[1]
+  least0, least1 = tl.split(least)
+  place0, place1 = tl.split(place)
+  sums0 = filled(tl.zeros_like(least0), C + 1)
+  sums1 = sums0
+  count = 0
+  for base in range(first, last, 32):
+    used = tl.zeros_like(place0)
+    for i in range(base, tl.minimum(base + 32, last), 4):
+      n = listed(ids, i, last, 4, False, N)
+      bits = tl.zeros_like(used)
+      for u in tl.static_range(4):
+        v0, v1, row = log_weights(x, y0, y1, table, n[u], R, 6 + C)
+        w0 = _weight(v0, least0, i + u - first, place0, EDGE, TIED)
+        w1 = _weight(v1, least1, i + u - first, place1, EDGE, TIED)
+        new0, new1 = (sums0[0] + w0,), (sums1[0] + w1,)
+        for k in tl.static_range(C):
+          new0 = new0 + (sums0[1 + k] + w0 * row[6 + k],)
+          new1 = new1 + (sums1[1 + k] + w1 * row[6 + k],)
+        sums0, sums1 = new0, new1
+        if FIND:
+          bits |= _nonzero(w0, w1, 1 << u)
+      used |= bits << (i - base)
+    if FIND:
+      count += _keep(drawn + count, ids, base, last, used)
+  sums = ()
+  for k in tl.static_range(C + 1):
+    sums = sums + (tl.join(sums0[k], sums1[k]),)
+  return sums, count
 
 
 @triton.jit
@@ -337,6 +126,8 @@ def forward_kernel(
   place,
   ties,
   inverse,
+  drawn,
+  num_drawn,
   N: tl.constexpr,
   P: tl.constexpr,
   T: tl.constexpr,
@@ -352,104 +143,135 @@ def forward_kernel(
   LIMIT: tl.constexpr,
   EDGE: tl.constexpr,
   EPSILON: tl.constexpr,
-  PARTS: tl.constexpr,
-  LONG: tl.constexpr,
+  MOST: tl.constexpr,
+  KEEP: tl.constexpr,
+  FIND: tl.constexpr,
 ):
-  """Draws a tile, or its share of the parts of tiles with long lists.
+  """Draws a tile.
 
   What is blended at a pixel is what is larger than its threshold, and of what
   is equal to it the weights up to its place in the list. Unless weights are
-  equal the threshold is the (K + 1)-th largest weight and the place is not
-  needed: `ties` says per tile whether it is written. Weights are compared as
-  logarithms, so that the search needs no exponential function.
+  equal the threshold lies between the K-th and the (K + 1)-th largest weight
+  and the place is not needed: `ties` says per tile whether it is written.
 
-  The first programs take the tiles with long lists, in parts.
+  The first programs take the tiles with the longest lists.
 
   Arrays and constants:
-    table: (B, N, R), rows of splats.
+    table: (B, N + 1, R), rows of splats.
     ids: (B, P).
     starts: (B, T + 1).
     cursor, order: From `table_kernel`.
-    image: (B, H, W, C), written.
-    threshold: (B, T, Q), written if K, for Q = TILE^2 pixels; so are
+    image: (B, H, W, C), written. The others are if KEEP:
+    threshold: (B, T, Q), if K, for Q = TILE^2 pixels; so are
     place: (B, T, Q) int32 where ties,
-    ties: (B, T, PARTS) int32, by part of a tile, in rows; and if NORM
+    ties: (B, T) int32; and if NORM
     inverse: (B, T, Q), 1 / (sum of the blended weights + EPSILON).
+    drawn: (B, P), if FIND: of each part of the list, from where it
+      begins, the ids that are blended at some pixel, in their order;
+    num_drawn: (B, T) int32, how many; where ties, all.
     K: Weights blended per pixel; 0: all.
-    SORT_SIZE: Keep K + 1 weights sorted, and this is K + 1 rounded up to a
-      power of two; or 0: search in many passes.
+    SORT_SIZE: Keep K + 1 keys sorted, and this is K + 1 rounded up to a power
+      of two; or 0: search in many passes.
     NORM: Divide by the sum of weights.
     LIMIT: log2 of the weight at the edge of a splat.
     EDGE: Subtracted from each weight.
-    PARTS: That a tile with a long list is drawn in.
-    LONG: Programs for each part of such tiles.
+    MOST: The largest key, see `triton_keys`.
+    FIND: For the backward pass, which needs no others. A program is a warp.
   """
   batch = tl.program_id(1).to(tl.int64)
-  table += batch * (N * R)
+  table += batch * ((N + 1) * R)
   ids += batch * P
   starts += batch * (T + 1)
   counts = tl.load((cursor + 4 * batch + 2).to(tl.pointer_type(tl.int64)))
-  if tl.program_id(0) < PARTS * LONG:
-    count = length_count(counts, 2, T)
-    for k in range(tl.program_id(0) // PARTS, count, LONG):
-      _draw(
-        tl.load(order + (2 * batch + 1) * T + k),
-        tl.program_id(0) % PARTS,
-        batch,
-        table,
-        ids,
-        starts,
-        image,
-        threshold,
-        place,
-        ties,
-        inverse,
-        T,
-        COLS,
-        H,
-        W,
-        C,
-        R,
-        TILE,
-        K,
-        SORT_SIZE,
-        NORM,
-        LIMIT,
-        EDGE,
-        EPSILON,
-        PARTS,
-        False,
+  k = tl.program_id(0) - length_count(counts, 2, T)
+  middle = length_count(counts, 1, T)
+  at = tl.where(k < middle, k, T - 1 - (k - middle))
+  at = tl.where(k < 0, T + tl.program_id(0), at)
+  tile = tl.load(order + 2 * batch * T + at)
+  # Two pixels per lane, half a tile apart.
+  down = tl.arange(0, TILE // 2)[:, None]
+  down = tl.join(down, down + TILE // 2)
+  across = tl.arange(0, TILE)[None, :, None]
+  column = tile % COLS * TILE + across
+  row = tile // COLS * TILE + down
+  x = column.to(tl.float32) + 0.5
+  y = row.to(tl.float32) + 0.5
+  first = tl.load(starts + tile)
+  last = tl.load(starts + tile + 1)
+  pixel = (batch * T + tile) * (TILE * TILE) + down * TILE + across
+
+  least = full(x, y, LIMIT, tl.float32)
+  last_place = full(x, y, -1, tl.int32)
+  tied = 0
+  if K > 0:
+    if last - first > K:
+      least, equal = select(
+        x, y, table, ids, first, last, TILE, N, R, K, SORT_SIZE, LIMIT, MOST
       )
+      tied = tl.max(equal.to(tl.int32))
+      if tied > 0:
+        last_place = places(x, y, table, ids, first, last, least, equal, R, K)
+        if KEEP:
+          tl.store(place + pixel, last_place)
+    if KEEP:
+      tl.store(threshold + pixel, least)
+      tl.store(ties + batch * T + tile, tied)
+  drawn += batch * P + first
+  # Two loops: what equal weights take would cost all other tiles a third.
+  if tied > 0:
+    sums, count = _blend(
+      x,
+      y,
+      table,
+      ids,
+      first,
+      last,
+      least,
+      last_place,
+      drawn,
+      N,
+      R,
+      C,
+      EDGE,
+      True,
+      False,
+    )
+    count = last - first
+    if FIND:
+      # Places are those of the whole list.
+      for base in range(0, count, 32):
+        slot = base + tl.arange(0, 32)
+        n = tl.load(ids + first + slot, mask=slot < count)
+        tl.store(drawn + slot, n, mask=slot < count)
   else:
-    k = tl.program_id(0) - PARTS * LONG
-    middle = length_count(counts, 1, T)
-    if k < middle + length_count(counts, 0, T):
-      at = tl.where(k < middle, k, T - 1 - (k - middle))
-      _draw(
-        tl.load(order + 2 * batch * T + at),
-        0,
-        batch,
-        table,
-        ids,
-        starts,
-        image,
-        threshold,
-        place,
-        ties,
-        inverse,
-        T,
-        COLS,
-        H,
-        W,
-        C,
-        R,
-        TILE,
-        K,
-        SORT_SIZE,
-        NORM,
-        LIMIT,
-        EDGE,
-        EPSILON,
-        PARTS,
-        True,
-      )
+    sums, count = _blend(
+      x,
+      y,
+      table,
+      ids,
+      first,
+      last,
+      least,
+      last_place,
+      drawn,
+      N,
+      R,
+      C,
+      EDGE,
+      False,
+      FIND,
+    )
+  if FIND:
+    tl.store(num_drawn + batch * T + tile, count)
+
+  inside = (column < W) & (row < H)
+  out = image + ((batch * H + row) * W + column) * C
+  if NORM:
+    scale = 1.0 / (sums[0] + EPSILON)
+    if KEEP:
+      tl.store(inverse + pixel, scale)
+    for k in tl.static_range(C):
+      tl.store(out + k, sums[1 + k] * scale, mask=inside)
+  else:
+    for k in tl.static_range(C):
+      tl.store(out + k, sums[1 + k], mask=inside)

@@ -1,8 +1,9 @@
 """What the Triton kernels of the rasteriser share.
 
-A splat comes as a row of a table of 16-byte pieces: centre (x, y), conic
-(a, b, c) and log-weight, scaled so that the base-2 logarithm of its weight is
-log_weight + a dx^2 + b dx dy + c dy^2; then its features.
+A splat comes as a row of a table of 16-byte pieces: centre (x, y), numbers (-p,
+q, r) for its conic, and log-weight, such that the base-2 logarithm of its
+weight is log_weight - p dx^2 - (q dx + r dy)^2; then its features. The last row
+is of no splat and has weight 0.
 
 Only imported once a kernel is needed: this needs the package triton.
 """
@@ -35,6 +36,16 @@ if triton_call.interpreted():
   def load2(pointer):
     """Two floats from an 8-byte boundary on."""
     return tl.load(pointer), tl.load(pointer + 1)
+
+  @triton.jit
+  def row_of(table, n, R: tl.constexpr):
+    """Pointer to row n of the table."""
+    return table + n.to(tl.int64) * R
+
+  @triton.jit
+  def less_square(x, root):
+    """Returns x - root^2, rounded once."""
+    return tl.fma(-root, root, x)
 
 else:
 
@@ -74,6 +85,32 @@ else:
       pack=1,
     )
 
+  @triton.jit
+  def row_of(table, n, R: tl.constexpr):
+    """Pointer to row n of the table, in one instruction instead of three."""
+    size: tl.constexpr = 4 * R
+    row = tl.inline_asm_elementwise(
+      "mad.wide.s32 $0, $1, $2, $3;",
+      "=l,r,r,l",
+      [n, size, table.to(tl.int64)],
+      dtype=tl.int64,
+      is_pure=True,
+      pack=1,
+    )
+    return row.to(tl.pointer_type(tl.float32))
+
+  @triton.jit
+  def less_square(x, root):
+    """Returns x - root^2, rounded once: the sign takes no instruction so."""
+    return tl.inline_asm_elementwise(
+      "{.reg .f32 t; neg.f32 t, $2; fma.rn.f32 $0, t, $2, $1;}",
+      "=f,f,f",
+      [x, root],
+      dtype=tl.float32,
+      is_pure=True,
+      pack=1,
+    )
+
 
 @triton.jit
 def as_int(x):
@@ -108,14 +145,15 @@ def load_row(row, COUNT: tl.constexpr):
 
 
 @triton.jit
-def log2_weight(a_dx2, b_dx, c, dy, log_weight):
-  """log_weight + a dx^2 (given as a sum), + b dx dy + c dy^2, a peak at most.
+def log2_weight(column, q_dx, r, dy):
+  """log_weight - p dx^2 (given as a sum) - (q dx + r dy)^2.
 
-  Every kernel must get the same bits here, or a weight that equals the
-  threshold would be blended in one and not in the other. So additions are
-  fused with multiplications by hand, and none is left to the compiler.
+  Never over the log-weight, for the ellipse comes as a sum of squares. Every
+  kernel must get the same bits here, or a weight that equals the threshold
+  would be blended in one and not in the other. So additions are fused with
+  multiplications by hand, and none is left to the compiler.
   """
-  return tl.minimum(tl.fma(dy, tl.fma(c, dy, b_dx), a_dx2), log_weight)
+  return less_square(column, tl.fma(r, dy, q_dx))
 
 
 @triton.jit

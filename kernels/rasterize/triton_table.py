@@ -52,7 +52,7 @@ def table_kernel(
       each class of `length_class` as `length_counts`, in 64 bits.
     boxes: (B, N, 4) int32, written: the first row of each splat; the first
       tile under its box, their number across (at least 1) and down.
-    table: (B, N, R), written: 6 + C floats of each row.
+    table: (B, N + 1, R), written: 6 + C floats of each row.
     order: (B, 2, T) int32, written: the tiles of class 1 from the front on and
       those of class 0 from the back; then those of class 2.
     S: Splats, and tiles, per program.
@@ -74,17 +74,27 @@ def table_kernel(
   # A splat that is not drawn may have a side.
   tl.store(boxes + 2, tl.where(count > 0, nx, 1), mask=mask)
   tl.store(boxes + 3, tl.where(count > 0, ny, 0), mask=mask)
-  table += n * R
+  # The row behind the last splat's is of weight 0.
+  table += (n + batch) * R
+  here = tl.program_id(0) * S + tl.arange(0, S) <= N
   for k in tl.static_range(2):
-    tl.store(table + k, tl.load(mean + 2 * n + k, mask=mask), mask=mask)
-  for k in tl.static_range(3):
-    scale = -_LOG2_E if k == 1 else -0.5 * _LOG2_E
-    value = scale * tl.load(conic + 3 * n + k, mask=mask)
-    tl.store(table + 2 + k, value, mask=mask)
-  value = _LOG2_E * tl.load(log_weight + n, mask=mask)
-  tl.store(table + 5, value, mask=mask)
+    value = tl.load(mean + 2 * n + k, mask=mask, other=0.0)
+    tl.store(table + k, value, mask=here)
+  a = tl.load(conic + 3 * n, mask=mask, other=1.0)
+  b = tl.load(conic + 3 * n + 1, mask=mask, other=0.0)
+  c = tl.load(conic + 3 * n + 2, mask=mask, other=1.0)
+  # (a dx^2 + c dy^2) / 2 + b dx dy with the square completed in y; as in
+  # `tile_box`, the determinant of a needle cancels.
+  least = tl.maximum(a * c - b * b, 1e-7 * a * c) / c
+  tl.store(table + 2, (-0.5 * _LOG2_E) * least, mask=here)
+  root = tl.sqrt_rn((0.5 * _LOG2_E) * c)
+  tl.store(table + 3, root * (b / c), mask=here)
+  tl.store(table + 4, root, mask=here)
+  value = tl.load(log_weight + n, mask=mask, other=float("-inf"))
+  tl.store(table + 5, _LOG2_E * value, mask=here)
   for k in tl.static_range(C):
-    tl.store(table + 6 + k, tl.load(feature + n * C + k, mask=mask), mask=mask)
+    value = tl.load(feature + n * C + k, mask=mask, other=0.0)
+    tl.store(table + 6 + k, value, mask=here)
 
   tile = tl.program_id(0) * S + tl.arange(0, S)
   kind = length_class(starts + batch * (T + 1), tile, tile < T, T)

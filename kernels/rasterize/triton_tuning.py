@@ -14,12 +14,9 @@ class Blocks(NamedTuple):
   """Powers of two.
 
   Attributes:
-    pixels_per_lane: Of the forward pass: loads of a splat serve all of them.
-      A tile with a long list is drawn in as many parts.
     gathered: Rows of a splat that are added up at once.
   """
 
-  pixels_per_lane: int
   gathered: int
 
 

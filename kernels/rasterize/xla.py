@@ -211,12 +211,17 @@ def _from_tiles(tiles: jax.Array, size: tuple[int, int], tile: int):
 
 
 def forward(
-  spec: RasterSpec, size: tuple[int, int], splats: Splats, bins: TileBins
+  spec: RasterSpec,
+  size: tuple[int, int],
+  splats: Splats,
+  bins: TileBins,
+  *,
+  keep: bool = True,
 ):
   """See `jaxgs.kernels`.
 
   Returns:
-    (H, W, C) float32 image, Residuals.
+    (H, W, C) float32 image, Residuals; None for them unless `keep`.
   """
   rows, cols = num_tiles(*size, spec.tile)
   order = _group_tiles(bins)
@@ -225,7 +230,7 @@ def forward(
   tiles = jnp.zeros((rows * cols, *image.shape[2:]))
   tiles = tiles.at[order].set(image, mode="drop", unique_indices=False)
   residuals = Residuals(order, threshold, place, total, image)
-  return _from_tiles(tiles, size, spec.tile), residuals
+  return _from_tiles(tiles, size, spec.tile), residuals if keep else None
 
 
 def _pair_gradients(spec, splats, ids, local, raw, kept, scaled, offset):

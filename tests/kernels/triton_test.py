@@ -93,7 +93,7 @@ def compare_with_reference(spec, size, splats):
 
 
 def check_a_long_list():
-  """One tile with a long list among others: it is drawn in parts."""
+  """One tile with a long list among others: it is drawn first."""
   size, n = (8, 48), 75
   rng = np.random.default_rng(0)
   gaussians = random_gaussians(0, n=n, height=8, width=48, channels=1)
@@ -101,7 +101,7 @@ def check_a_long_list():
     mean=rng.uniform([9, 1], [15, 7], (n, 2)).astype(np.float32),
     log_scale=rng.uniform(-0.5, 0.2, (n, 2)).astype(np.float32),
   )
-  # Equal weights at the limit of what is blended, in the upper part only.
+  # Equal weights at the limit of what is blended, in the upper half only.
   gaussians.mean[:, 1] = np.where(np.arange(n) < 30, 1.5, 6.5)
   for field in gaussians[:4]:
     field[1:30:2] = field[0:30:2]
@@ -112,7 +112,7 @@ def check_a_long_list():
   residuals = compare_with_reference(spec, size, splats)
   counts = np.asarray(residuals.cursor)[2:].view(np.int64)[0]
   assert counts >> 42 == 1
-  np.testing.assert_array_equal(residuals.ties[1], [1, 0])
+  assert residuals.ties[1] == 1
 
 
 def check_batch():

@@ -4,12 +4,12 @@ from jaxgs.kernels.rasterize import triton_tuning
 
 def test_a_measured_gpu_has_its_own_blocks(monkeypatch):
   table = {
-    "default": triton_tuning.Blocks(2, 64),
-    "NVIDIA X": triton_tuning.Blocks(1, 32),
+    "default": triton_tuning.Blocks(64),
+    "NVIDIA X": triton_tuning.Blocks(32),
   }
   monkeypatch.setattr(triton_tuning, "_table", lambda: table)
-  assert triton_tuning.blocks("NVIDIA X") == (1, 32)
-  assert triton_tuning.blocks("cpu") == (2, 64)
+  assert triton_tuning.blocks("NVIDIA X") == (32,)
+  assert triton_tuning.blocks("cpu") == (64,)
 
 
 @pytest.mark.parametrize("kind", ["default", "NVIDIA H200"])
