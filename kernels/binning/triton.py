@@ -12,10 +12,13 @@ from jaxgs.config import RasterSpec
 from jaxgs.types import Splats, TileBins
 
 # Splats per program, candidates at once, programs that share the splats.
-_SHARE = (32, 128, 6)
-# Tiles per program where counts are added up; pairs at once where lists are
-# filled, and where they are ordered.
-_SUMMED, _FILLED, _ORDERED = 1024, 256, 64
+_SHARE = (32, 64, 6)
+# Tiles per program where counts are added up; pairs at once where they are
+# ordered.
+_SUMMED, _ORDERED = 1024, 64
+# Where lists are filled: slots per block, blocks at once, rounds of a program
+# if all slots are used.
+_FILL = (128, 4, 2)
 
 
 @functools.cache
@@ -32,14 +35,19 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
     batch, num_gaussians = log_weight.shape
     integers = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
     grid = (math.ceil(num_gaussians / _SHARE[0]), batch, _SHARE[2])
-    counters, unsorted_pairs = triton_call.call(
+    counters, found, before = triton_call.call(
       triton_kernels.count_kernel,
       mean,
       conic,
       log_weight,
-      out=(integers((batch, num_counters)), integers((batch, 3, pairs))),
+      out=(
+        integers((batch, num_counters)),
+        integers((batch, pairs, 2)),
+        integers((batch, pairs)),
+      ),
       zeroed=1,
       grid=grid,
+      num_warps=1,
       N=num_gaussians,
       P=pairs,
       M=num_counters,
@@ -65,13 +73,18 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
     )
     (unordered,) = triton_call.call(
       triton_kernels.fill_kernel,
-      unsorted_pairs,
+      counters,
+      found,
+      before,
       starts,
       out=(integers((batch, pairs, 2)),),
-      grid=(math.ceil(pairs / (4 * _FILLED)), batch),
+      grid=(math.ceil(pairs / math.prod(_FILL)), batch),
+      num_warps=_FILL[0] // 32,
       T=tiles,
       P=pairs,
-      BLOCK=_FILLED,
+      M=num_counters,
+      BLOCK=_FILL[0],
+      UNROLL=_FILL[1],
     )
     (ids,) = triton_call.call(
       triton_kernels.order_kernel,
@@ -101,8 +114,8 @@ def bin_splats(
     splats: N splats.
 
   Returns:
-    TileBins. `dropped` counts boxes, as there must be room for the box of each
-    splat in the backward pass. Behind the last list the ids hold anything.
+    TileBins. `dropped` counts boxes: here and in the backward pass each tile
+    under a splat's box takes room. Behind the last list the ids hold anything.
 
   Raises:
     ValueError: `max_pairs` is over 2^30, too many for the kernels' int32.

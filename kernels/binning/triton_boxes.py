@@ -22,29 +22,39 @@ def _span(mean, half, PIXELS: tl.constexpr, TILE: tl.constexpr):
 
 
 @triton.jit
+def load_splat(mean, conic, log_weight, n, mask):
+  """Splat n: its conic (a, b, c), centre (x, y) and log-weight.
+
+  One that is not drawn where the mask is false.
+  """
+  return (
+    tl.load(conic + 3 * n, mask=mask, other=1.0),
+    tl.load(conic + 3 * n + 1, mask=mask, other=0.0),
+    tl.load(conic + 3 * n + 2, mask=mask, other=1.0),
+    tl.load(mean + 2 * n, mask=mask, other=0.0),
+    tl.load(mean + 2 * n + 1, mask=mask, other=0.0),
+    tl.load(log_weight + n, mask=mask, other=float("-inf")),
+  )
+
+
+@triton.jit
 def tile_box(
-  mean,
-  conic,
-  log_weight,
-  n,
-  mask,
+  splat,
   CUTOFF: tl.constexpr,
   H: tl.constexpr,
   W: tl.constexpr,
   TILE: tl.constexpr,
 ):
-  """Tiles under the bounding box of the ellipse of splat n.
+  """Tiles under the bounding box of the ellipse of a splat.
+
+  Arrays and constants:
+    splat: From `load_splat`.
 
   Returns:
     First column, first row, number of columns, number of rows; no tile, a
-    product of 0, where the mask is false or the splat is not drawn.
+    product of 0, where the splat is not drawn.
   """
-  a = tl.load(conic + 3 * n, mask=mask, other=1.0)
-  b = tl.load(conic + 3 * n + 1, mask=mask, other=0.0)
-  c = tl.load(conic + 3 * n + 2, mask=mask, other=1.0)
-  mx = tl.load(mean + 2 * n, mask=mask, other=0.0)
-  my = tl.load(mean + 2 * n + 1, mask=mask, other=0.0)
-  lw = tl.load(log_weight + n, mask=mask, other=float("-inf"))
+  a, b, c, mx, my, lw = splat
   reach = 2.0 * (CUTOFF + lw)
   # As in jaxgs.math.half_extent: for a needle the determinant cancels.
   det = tl.maximum(a * c - b * b, 1e-7 * a * c)
@@ -60,30 +70,21 @@ def tile_box(
 
 
 @triton.jit
-def reaches(
-  mean,
-  conic,
-  log_weight,
-  n,
-  mask,
-  tile_x,
-  tile_y,
-  CUTOFF: tl.constexpr,
-  TILE: tl.constexpr,
-):
-  """Whether the ellipse of splat n reaches a pixel centre's box of a tile.
+def reaches(splat, tile_x, tile_y, CUTOFF: tl.constexpr, TILE: tl.constexpr):
+  """Whether the ellipse of a splat reaches a pixel centre's box of a tile.
 
   The exponent is convex: its minimum over the box of pixel centres is at the
   splat's centre if that is inside, else on the edge that faces it, in x or in
   y.
+
+  Arrays and constants:
+    splat: From `load_splat`.
   """
-  a = tl.load(conic + 3 * n, mask=mask, other=1.0)
-  b = tl.load(conic + 3 * n + 1, mask=mask, other=0.0)
-  c = tl.load(conic + 3 * n + 2, mask=mask, other=1.0)
+  a, b, c, mx, my, lw = splat
   low_x = (tile_x * TILE).to(tl.float32) + 0.5
   low_y = (tile_y * TILE).to(tl.float32) + 0.5
-  low_x -= tl.load(mean + 2 * n, mask=mask, other=0.0)
-  low_y -= tl.load(mean + 2 * n + 1, mask=mask, other=0.0)
+  low_x -= mx
+  low_y -= my
   high_x = low_x + (TILE - 1.0)
   high_y = low_y + (TILE - 1.0)
   near_x = tl.minimum(tl.maximum(0.0, low_x), high_x)
@@ -93,6 +94,6 @@ def reaches(
   by_x = 0.5 * (a * near_x * near_x + c * on_x * on_x) + b * near_x * on_x
   by_y = 0.5 * (a * on_y * on_y + c * near_y * near_y) + b * on_y * near_y
   least = tl.maximum(tl.minimum(by_x, by_y), 0.0)
-  limit = CUTOFF + tl.load(log_weight + n, mask=mask, other=0.0)
+  limit = CUTOFF + lw
   # Rounding must not lose a pair that the rasteriser would draw.
-  return mask & (least * (1.0 - 1e-4) - 1e-4 <= limit)
+  return least * (1.0 - 1e-4) - 1e-4 <= limit

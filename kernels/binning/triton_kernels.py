@@ -7,66 +7,77 @@ Only imported once a kernel is needed: this needs the package triton.
 """
 
 # Triton unpacks no tuples: they are added.
+# ruff: noqa: RUF005
 
 import triton
 import triton.language as tl
-from jaxgs.kernels.binning.triton_boxes import reaches, tile_box
+from jaxgs.kernels.binning.triton_boxes import load_splat, reaches, tile_box
 
 
 @triton.jit
-def _tile_counts(
-  mean,
-  conic,
-  log_weight,
-  CUTOFF: tl.constexpr,
-  N: tl.constexpr,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  TILE: tl.constexpr,
-  S: tl.constexpr,
-):
-  """Tiles under the box of each of the program's S splats."""
-  n = tl.program_id(0) * S + tl.arange(0, S)
-  _, _, nx, ny = tile_box(mean, conic, log_weight, n, n < N, CUTOFF, H, W, TILE)
-  return nx * ny
+def _owner(ends, index):
+  """Which of 32 splats a candidate belongs to; the last one if to none.
 
-
-@triton.jit
-def _pair(
-  mean,
-  conic,
-  log_weight,
-  ends,
-  index,
-  CUTOFF: tl.constexpr,
-  N: tl.constexpr,
-  COLS: tl.constexpr,
-  H: tl.constexpr,
-  W: tl.constexpr,
-  TILE: tl.constexpr,
-  S: tl.constexpr,
-):
-  """Pair `index` of the program's splats: splat, tile, whether they touch.
-
-  Pairs of all S splats are numbered one after the other, so that every lane
-  has work although a splat has between one and all tiles.
+  Bisection: how many of the sums are not above the index, at most 31.
 
   Arrays and constants:
-    mean, conic, log_weight: Of one image.
-    ends: (S,) int32, running sums of the tiles under the boxes.
+    ends: (32,) int32, running sums of the tiles under the boxes.
     index: (J,) int32.
   """
-  passed = ends[None, :] <= index[:, None]
-  which = tl.sum(passed.to(tl.int32), axis=1)
-  begin = tl.max(tl.where(passed, ends[None, :], 0), axis=1)
-  mask = which < S
-  n = tl.minimum(tl.program_id(0) * S + which, N - 1)
-  fx, fy, nx, _ = tile_box(mean, conic, log_weight, n, mask, CUTOFF, H, W, TILE)
-  across = tl.maximum(nx, 1)
-  tile_x = fx + (index - begin) % across
-  tile_y = fy + (index - begin) // across
-  mask = reaches(mean, conic, log_weight, n, mask, tile_x, tile_y, CUTOFF, TILE)
-  return n, tile_y * COLS + tile_x, mask
+  which = tl.zeros_like(index)
+  for k in tl.static_range(5):
+    further = which + (16 >> k)
+    passed = tl.gather(ends, further - 1, axis=0) <= index
+    which = tl.where(passed, further, which)
+  return which
+
+
+@triton.jit
+def _candidate(
+  splat,
+  fx,
+  fy,
+  nx,
+  ends,
+  begins,
+  index,
+  CUTOFF: tl.constexpr,
+  COLS: tl.constexpr,
+  ROWS: tl.constexpr,
+  TILE: tl.constexpr,
+):
+  """Candidate `index` of 32 splats: which one, tile, whether they touch.
+
+  Candidates are the tiles under the boxes, those of all splats numbered one
+  after the other, so that every lane has work although a splat has between one
+  and all tiles. All that is known of the splats is in registers, a splat per
+  lane, and comes from there by shuffles.
+
+  Arrays and constants:
+    splat: 6 arrays (32,), from `load_splat`.
+    fx, fy, nx: (32,) int32, from `tile_box`.
+    ends, begins: (32,) int32, running sums of the tiles under the boxes, with a
+      splat's own and without.
+    index: (J,) int32.
+  """
+  which = _owner(ends, index)
+  owner = ()
+  for k in tl.static_range(6):
+    owner = owner + (tl.gather(splat[k], which, axis=0),)
+  offset = index - tl.gather(begins, which, axis=0)
+  across = tl.gather(nx, which, axis=0)
+  if COLS * ROWS <= 1048576:
+    # An integer division takes many instructions. This one is exact: from the
+    # next integer it is at least 0.5 / nx away, and it is rounded by less than
+    # 2^20 * 2^-21.6 / nx.
+    inverse = tl.gather(1.0 / nx.to(tl.float32), which, axis=0)
+    down = ((offset.to(tl.float32) + 0.5) * inverse).to(tl.int32)
+  else:
+    down = offset // tl.maximum(across, 1)
+  tile_x = tl.gather(fx, which, axis=0) + (offset - down * across)
+  tile_y = tl.gather(fy, which, axis=0) + down
+  touch = reaches(owner, tile_x, tile_y, CUTOFF, TILE)
+  return which, tile_y * COLS + tile_x, touch
 
 
 @triton.jit
@@ -75,7 +86,8 @@ def count_kernel(
   conic,
   log_weight,
   counters,
-  pairs,
+  found,
+  before,
   N: tl.constexpr,
   P: tl.constexpr,
   M: tl.constexpr,
@@ -90,49 +102,81 @@ def count_kernel(
 ):
   """Finds the pairs and counts those of each tile.
 
+  Each tile under a splat's box gets a slot, so that one atomic addition gives a
+  program all of its slots before it looks at any of them.
+
+  For one warp: then lane l has splat l, and `tl.gather` is a shuffle.
+
   Arrays and constants:
     mean, conic, log_weight: (B, N, ...).
-    counters: (B, M) int32, zero before: tiles under the boxes (int64), pairs,
-      nothing, and pairs of each tile.
-    pairs: (B, 3, P) int32, written in any order: the splat, the tile, and how
-      many pairs of the tile were found before.
+    counters: (B, M) int32, zero before: tiles under the boxes (int64), nothing
+      twice, and pairs of each tile, which so are read by fours.
+    found: (B, P, 2) int32, written: splat and tile, to be read as one number;
+      anything in slots of no pair.
+    before: (B, P) int32, written: how many pairs of the tile were found before;
+      -1 in slots of no pair.
     M: An even number.
-    S: Splats per program.
-    J: Candidates looked at at once.
+    S: Splats per program, 32.
+    J: Candidates looked at at once, a multiple of 32.
     Z: Programs that share S splats.
   """
   batch = tl.program_id(1).to(tl.int64)
-  z = tl.program_id(2)
   mean += batch * (2 * N)
   conic += batch * (3 * N)
   log_weight += batch * N
   counters += batch * M
-  pairs += batch * (3 * P)
-  count = _tile_counts(mean, conic, log_weight, CUTOFF, N, H, W, TILE, S)
-  ends = tl.cumsum(count, axis=0)
-  end = tl.sum(count, axis=0)
-  if z == 0:
-    boxes = counters.to(tl.pointer_type(tl.int64))
-    tl.atomic_add(boxes, end.to(tl.int64), sem="relaxed")
-  room = 1
-  for base in range(z * J, end, Z * J):
-    index = base + tl.arange(0, J)
-    n, tile, mask = _pair(
-      mean, conic, log_weight, ends, index, CUTOFF, N, COLS, H, W, TILE, S
+  found = found.to(tl.pointer_type(tl.int64)) + batch * P
+  before += batch * P
+  lane = tl.arange(0, S)
+  n = tl.program_id(0) * S + lane
+  splat = load_splat(mean, conic, log_weight, n, n < N)
+  fx, fy, nx, ny = tile_box(splat, CUTOFF, H, W, TILE)
+  tiles = nx * ny
+  ends = tl.cumsum(tiles, axis=0)
+  end = tl.sum(tiles, axis=0)
+  # Whole blocks, so that only the last one has idle lanes.
+  share = tl.cdiv(end, J * Z) * J
+  begin = tl.program_id(2) * share
+  count = tl.minimum(tl.maximum(end - begin, 0), share)
+  # By one lane, then summed: a scalar would go through shared memory.
+  boxes = counters.to(tl.pointer_type(tl.int64)) + tl.zeros_like(lane)
+  mask = (lane == 0) & (count > 0)
+  first = tl.atomic_add(boxes, count.to(tl.int64), mask=mask, sem="relaxed")
+  first = tl.minimum(first, P).to(tl.int32)
+  first = tl.sum(tl.where(mask, first, 0), axis=0)
+  # What finds no room must not be counted: its place would hold anything.
+  count = tl.minimum(count, P - first)
+  found += first
+  before += first
+  block = tl.arange(0, J)
+  touch, earlier = block < 0, tl.zeros_like(block)
+  for k in range(0, count, J):
+    which, tile, reached = _candidate(
+      splat,
+      fx,
+      fy,
+      nx,
+      ends,
+      ends - tiles,
+      begin + k + block,
+      CUTOFF,
+      COLS,
+      (H + TILE - 1) // TILE,
+      TILE,
     )
-    # Once it is full nothing is added, or the sum could overflow.
-    one = (mask & (room > 0)).to(tl.int32)
-    first = tl.atomic_add(counters + 2, tl.sum(one, axis=0), sem="relaxed")
-    slot = first + tl.cumsum(one, axis=0) - 1
-    # What finds no room must not be counted: its place would hold anything.
-    mask = (one > 0) & (slot < P)
-    room = (first < P).to(tl.int32)
-    before = tl.atomic_add(
-      counters + 4 + tile, mask.to(tl.int32), mask=mask, sem="relaxed"
+    # Not before now does anything wait for the additions of the last round. As
+    # a mask the condition would let ptxas wait where the round begins.
+    if k > 0:
+      tl.store(before + (k - J) + block, tl.where(touch, earlier, -1))
+    touch = reached & (k + block < count)
+    earlier = tl.atomic_add(
+      counters + 4 + tile, touch.to(tl.int32), mask=touch, sem="relaxed"
     )
-    tl.store(pairs + slot, n, mask=mask)
-    tl.store(pairs + P + slot, tile, mask=mask)
-    tl.store(pairs + 2 * P + slot, before, mask=mask)
+    owner = tl.program_id(0) * S + which
+    both = (tile.to(tl.int64) << 32) | owner.to(tl.int64)
+    tl.store(found + k + block, both, mask=touch)
+  slot = tl.maximum(count - 1, 0) // J * J + block
+  tl.store(before + slot, tl.where(touch, earlier, -1), mask=slot < count)
 
 
 @triton.jit
@@ -181,38 +225,53 @@ def starts_kernel(
 
 @triton.jit
 def fill_kernel(
-  pairs,
+  counters,
+  found,
+  before,
   starts,
   unordered,
   T: tl.constexpr,
   P: tl.constexpr,
+  M: tl.constexpr,
   BLOCK: tl.constexpr,
+  UNROLL: tl.constexpr,
 ):
   """Puts each pair into its tile's part of the list, in any order.
 
   Arrays and constants:
-    pairs: From `count_kernel`.
+    counters, found, before: From `count_kernel`.
     starts: From `starts_kernel`.
     unordered: (B, P, 2) int32, written: splat and tile, to be read as one
       number.
-    BLOCK: Pairs at once.
+    BLOCK: Slots at once, one per lane: with more the compiler would load some
+      of them in pairs and move them between lanes.
+    UNROLL: Blocks at once, so that their loads wait together.
   """
   batch = tl.program_id(1).to(tl.int64)
-  count = tl.load(starts + batch * (T + 1) + T)
-  pairs += batch * (3 * P)
+  boxes = tl.load((counters + batch * M).to(tl.pointer_type(tl.int64)))
+  count = tl.minimum(boxes, P).to(tl.int32)
+  found = found.to(tl.pointer_type(tl.int64)) + batch * P
+  before += batch * P
+  starts += batch * (T + 1)
   out = unordered.to(tl.pointer_type(tl.int64)) + batch * P
   # There is room for several times the pairs.
   for base in range(
-    tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK
+    tl.program_id(0) * (BLOCK * UNROLL),
+    count,
+    tl.num_programs(0) * (BLOCK * UNROLL),
   ):
-    i = base + tl.arange(0, BLOCK)
-    mask = i < count
-    n = tl.load(pairs + i, mask=mask, other=0)
-    tile = tl.load(pairs + P + i, mask=mask, other=0)
-    slot = tl.load(pairs + 2 * P + i, mask=mask, other=0)
-    slot += tl.load(starts + batch * (T + 1) + tile, mask=mask, other=0)
-    both = (tile.to(tl.int64) << 32) | n.to(tl.int64)
-    tl.store(out + slot, both, mask=mask & (slot < P))
+    earlier, both, first = (), (), ()
+    for u in tl.static_range(UNROLL):
+      slot = base + u * BLOCK + tl.arange(0, BLOCK)
+      mask = slot < count
+      earlier = earlier + (tl.load(before + slot, mask=mask, other=-1),)
+      both = both + (tl.load(found + slot, mask=mask, other=0),)
+    for u in tl.static_range(UNROLL):
+      tile = (both[u] >> 32).to(tl.int32)
+      first = first + (tl.load(starts + tile, mask=earlier[u] >= 0, other=0),)
+    for u in tl.static_range(UNROLL):
+      mask = earlier[u] >= 0
+      tl.store(out + first[u] + earlier[u], both[u], mask=mask)
 
 
 @triton.jit

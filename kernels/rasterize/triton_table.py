@@ -7,7 +7,7 @@ import math
 
 import triton
 import triton.language as tl
-from jaxgs.kernels.binning.triton_boxes import tile_box
+from jaxgs.kernels.binning.triton_boxes import load_splat, tile_box
 from jaxgs.kernels.rasterize.triton_kernels import (
   length_class,
   length_count,
@@ -61,9 +61,8 @@ def table_kernel(
   n = tl.program_id(0) * S + tl.arange(0, S)
   mask = n < N
   n = batch * N + n
-  fx, fy, nx, ny = tile_box(
-    mean, conic, log_weight, n, mask, CUTOFF, H, W, TILE
-  )
+  splat = load_splat(mean, conic, log_weight, n, mask)
+  fx, fy, nx, ny = tile_box(splat, CUTOFF, H, W, TILE)
   count = nx * ny
   ends = tl.cumsum(count, axis=0)
   cursor += 4 * batch

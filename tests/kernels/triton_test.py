@@ -3,7 +3,7 @@
 Without a GPU the kernels are compiled to PTX, and their arithmetic runs in
 Triton's interpreter. One command runs only these tests on a GPU:
 
-  python -m pytest -n 0 tests/kernels/triton_test.py
+  python -m pytest -n 0 tests/kernels/triton_{test,lists_test}.py
 """
 
 import dataclasses
@@ -131,31 +131,6 @@ def check_batch():
   )
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
-
-
-@needs_kernels
-def test_lists_are_cut_where_there_is_no_room():
-  splats = scene(2, 50, (40, 40))
-  spec = RasterSpec(backend="triton", max_pairs=64, tile=16)
-  bins = bin_splats(splats, height=40, width=40, spec=spec)
-  assert bins.dropped > 0
-  starts = np.asarray(bins.starts)
-  assert (np.diff(starts) >= 0).all()
-  assert starts[-1] <= 64
-  # What is listed are splats that belong there.
-  whole = bin_splats(
-    splats,
-    height=40,
-    width=40,
-    spec=dataclasses.replace(spec, max_pairs=1024),
-  )
-  for tile in range(len(starts) - 1):
-    listed, wanted = (
-      np.asarray(b.ids[int(b.starts[tile]) : int(b.starts[tile + 1])])
-      for b in (bins, whole)
-    )
-    assert (np.diff(listed) > 0).all()
-    assert set(listed) <= set(wanted)
 
 
 @needs_kernels
@@ -415,9 +390,13 @@ t.check_against_reference("norm_k40", (5, 6), 45, 8, channels=1, max_pairs=256)
 t.check_against_reference("sum", (6, 9), 12, 8, channels=16, max_pairs=256)
 t.check_against_reference("sum_sharp", (12, 20), 8, 16, max_pairs=256)
 """,
+  "lists": """
+from tests.kernels import triton_lists_test as t
+t.check_slots()
+t.test_lists_are_cut_where_there_is_no_room()
+""",
   "batch": """
 t.check_batch()
-t.test_lists_are_cut_where_there_is_no_room()
 t.test_a_splat_shows_only_where_it_is_listed()
 t.test_pixels_where_nothing_is_drawn_without_an_epsilon()
 """,
