@@ -37,8 +37,9 @@ def get_config(device: str = "cpu") -> config_dict.ConfigDict:
     # Whether that fit starts with few Gaussians, as a usual one, or with all.
     grown=True,
     rounds=7,
-    # Of each round; draws and steps of a fit are timed this many at once, so
-    # that the host's part of a call hardly counts.
-    repeats=200 if large else 5,
+    # Calls, draws or steps of each round. Of draws and steps one call does
+    # several, so that the host's part of it hardly counts.
+    repeats=600 if large else 10,
+    steps=200 if large else 5,
     seed=0,
   )

@@ -28,6 +28,11 @@ _OUT = flags.DEFINE_string("out", None, "File for the JSON lines.")
 _PLOT = flags.DEFINE_string("plot", None, "PNG of the step's time.")
 
 
+def _count(program: str, settings) -> int:
+  """How many draws or steps one call of a program does."""
+  return settings["steps"] if program in ("render", "step") else 1
+
+
 def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
   """A row per backend and program of one scene; prints them."""
   width, height, channels, n = scene
@@ -43,7 +48,7 @@ def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
   for backend in backends:
     spec = resolve_backend(RasterSpec(blend=blend, backend=backend))
     config = dataclasses.replace(base, num_gaussians=n, raster=spec)
-    found = scenes.programs_of(image, state, config, settings["repeats"])
+    found = scenes.programs_of(image, state, config, settings["steps"])
     programs |= {(backend, name): run for name, run in found.items()}
   splats = project(state.gaussians)
   bins = bin_splats(splats, height=height, width=width, spec=RasterSpec())
@@ -54,13 +59,16 @@ def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
     "blend": blend,
   }
   compiling = timing.compile_all(programs)
+  # How many of what is timed one call does.
+  counts = {key: _count(key[1], settings) for key in programs}
   times = timing.time_in_turn(
-    programs, rounds=settings["rounds"], repeats=settings["repeats"]
+    programs,
+    rounds=settings["rounds"],
+    repeats={k: settings["repeats"] // n for k, n in counts.items()},
   )
   rows = []
   for (backend, name), figures in times.items():
-    if name in ("render", "step"):
-      figures = {k: v / settings["repeats"] for k, v in figures.items()}
+    figures = {k: v / counts[backend, name] for k, v in figures.items()}
     row = scene | {"backend": backend, "program": name} | figures
     rows.append(row | {"first_call_s": compiling[backend, name]})
     print(json.dumps(rows[-1]), flush=True)

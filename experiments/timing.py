@@ -42,7 +42,7 @@ def compile_all(programs: dict[str, Callable]) -> dict[str, float]:
 
 
 def time_in_turn(
-  programs: dict[str, Callable], *, rounds: int, repeats: int
+  programs: dict[str, Callable], *, rounds: int, repeats: dict[str, int]
 ) -> dict[str, dict[str, float]]:
   """Times programs that have been compiled.
 
@@ -53,7 +53,7 @@ def time_in_turn(
   Args:
     programs: Name to a function without arguments that returns arrays.
     rounds: How many times each is measured.
-    repeats: Calls per measurement.
+    repeats: Name to the number of calls per measurement.
 
   Returns:
     Name to the median of the rounds and to the fastest and the slowest, ms per
@@ -64,12 +64,12 @@ def time_in_turn(
   for _ in range(rounds):
     for name, program in programs.items():
       began = time.perf_counter()
-      for i in range(repeats):
+      for i in range(repeats[name]):
         result = program()
-        if not queues or i == repeats - 1:
+        if not queues or i == repeats[name] - 1:
           jax.block_until_ready(result)
       elapsed = time.perf_counter() - began
-      times[name].append(1e3 * elapsed / repeats)
+      times[name].append(1e3 * elapsed / repeats[name])
   return {
     name: {
       "ms": statistics.median(of),

@@ -247,7 +247,11 @@ def test_loss(size, channels, masked):
 
 
 def check_loss_of_a_flat_picture(*shape):
-  """Variances of a bright picture that hardly varies are small differences."""
+  """Variances of a bright picture that hardly varies are small differences.
+
+  Tensor cores cut what they add up, always towards 0: 3.5e-4 of the loss here,
+  on an H200. The interpreter does not.
+  """
   noise = np.random.default_rng(0).normal(0, 0.02, (2, *shape))
   rendered, target = np.float32(0.98 + noise[0]), np.float32(1 + noise[1])
   losses = [
@@ -256,7 +260,8 @@ def check_loss_of_a_flat_picture(*shape):
     )[0]
     for backend in ("triton", "xla")
   ]
-  np.testing.assert_allclose(*losses, rtol=1e-4)
+  rtol = 1e-4 if triton_call.interpreted() else 1e-3
+  np.testing.assert_allclose(*losses, rtol=rtol)
 
 
 @needs_kernels
