@@ -12,7 +12,7 @@ from jaxgs.config import RasterSpec
 from jaxgs.types import Splats, TileBins
 
 # Splats per program, candidates at once, programs that share the splats.
-_SHARE = (32, 64, 6)
+_SHARE = (32, 64, 8)
 # Tiles per program where counts are added up; pairs at once where they are
 # ordered.
 _SUMMED, _ORDERED = 1024, 64
