@@ -88,7 +88,9 @@ def _grow(
 ) -> FitState:
   """Fills the next idle slots; moments of all others stay."""
   # Drawn again: a picture carried from step to step would be copied each time.
-  splats = project(state.gaussians, active=state.active)
+  splats = project(
+    state.gaussians, active=state.active, backend=config.raster.backend
+  )
   size = rows, _ = band_size(config, image.shape[:2])
 
   def body(error, band):
@@ -177,7 +179,9 @@ def _relocate(
 ) -> FitState:
   """Moves the splats that would be missed least to where the error is."""
   key, key_probe, key_place = jax.random.split(state.key, 3)
-  splats = project(state.gaussians, active=state.active)
+  splats = project(
+    state.gaussians, active=state.active, backend=config.raster.backend
+  )
   size = rows, _ = band_size(config, image.shape[:2])
 
   def body(carry, band):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxgs import codec, native
 from jaxgs.config import RasterSpec
 from jaxgs.dequantize import from_symbols, host_lattice
-from jaxgs.project import place
+from jaxgs.placement import place
 from jaxgs.types import Gaussians2D, Splats
 
 

@@ -167,12 +167,24 @@ _STATIC = ("height", "width", "scale", "spec")
 
 @functools.partial(jax.jit, static_argnames=_STATIC)
 def _count(gaussians, active, height, width, scale, offset, spec):
-  splats = project(gaussians, active=active, scale=scale, offset=offset)
+  splats = project(
+    gaussians,
+    active=active,
+    scale=scale,
+    offset=offset,
+    backend=spec.backend,
+  )
   return count_pairs(splats, height=height, width=width, spec=spec)
 
 
 @functools.partial(jax.jit, static_argnames=_STATIC)
 def _render(gaussians, active, height, width, scale, offset, spec):
-  splats = project(gaussians, active=active, scale=scale, offset=offset)
+  splats = project(
+    gaussians,
+    active=active,
+    scale=scale,
+    offset=offset,
+    backend=spec.backend,
+  )
   bins = bin_splats(splats, height=height, width=width, spec=spec)
   return rasterize(splats, bins, height=height, width=width, spec=spec)

@@ -192,7 +192,8 @@ def draw(
   config: FitConfig,
 ) -> RenderOutput:
   """Renders the Gaussians of a fit at (height, width) = size."""
-  return draw_splats(project(gaussians, active=active), size, config)
+  splats = project(gaussians, active=active, backend=config.raster.backend)
+  return draw_splats(splats, size, config)
 
 
 def draw_splats(

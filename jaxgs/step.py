@@ -212,7 +212,9 @@ def fit_step(
       shift = jax.tree.map(lambda x, on: jnp.where(on, 0.0, x), shift, settled)
 
   def compare(gaussians):
-    splats = project(gaussians, active=state.active)
+    splats = project(
+      gaussians, active=state.active, backend=config.raster.backend
+    )
     return picture_loss(splats, image, config, mask)
 
   def loss_of(gaussians):

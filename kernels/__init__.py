@@ -9,6 +9,7 @@ One folder per op, one module per backend in it. Arrays, a spec and a size
                which may be None unless they are to be kept for
              backward(spec, size, splats, bins, residuals, cotangent)
                -> d_splats
+  project:   project(gaussians, active=, scale=, offset=) -> splats
   binning:   bin_splats(spec, size, splats) -> bins
   loss:      image_loss(rendered, target, mask, l1=, l2=, ssim=)
                -> loss, mean squared error
@@ -34,6 +35,7 @@ _OPS = {
   "rasterize": ("reference", "cpu", "triton", "xla"),
   "binning": ("cpu", "triton", "xla"),
   "loss": ("cpu", "triton", "xla"),
+  "project": ("triton", "xla"),
 }
 
 # Side of a tile, px, that suits a backend. A step of triton on an H200 takes
@@ -59,7 +61,7 @@ def load(name: str, op: str = "rasterize") -> types.ModuleType:
 
   Args:
     name: A key of BACKENDS.
-    op: "rasterize", "binning" or "loss".
+    op: A key of _OPS.
 
   Returns:
     The module.

@@ -230,7 +230,7 @@ def fold_batches(function):
   """Makes a function over arrays with a leading axis B work under vmap.
 
   Args:
-    function: Arrays (B, ...) to a tuple of arrays (B, ...).
+    function: Arrays (B, ...), or None, to a tuple of arrays (B, ...).
 
   Returns:
     The same function; a mapped axis is folded into B and the function called
@@ -243,11 +243,12 @@ def fold_batches(function):
 
   @folded.def_vmap
   def rule(axis_size, in_batched, *arrays):
-    arrays = [
-      x if mapped else jnp.broadcast_to(x[None], (axis_size, *x.shape))
-      for x, mapped in zip(arrays, in_batched, strict=True)
-    ]
-    outputs = folded(*(x.reshape(-1, *x.shape[2:]) for x in arrays))
+    def fold(x, mapped):
+      if not mapped:
+        x = jnp.broadcast_to(x[None], (axis_size, *x.shape))
+      return x.reshape(-1, *x.shape[2:])
+
+    outputs = folded(*jax.tree.map(fold, arrays, tuple(in_batched)))
     outputs = tuple(y.reshape(axis_size, -1, *y.shape[1:]) for y in outputs)
     return outputs, (True,) * len(outputs)
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from jaxgs.dequantize import from_symbols, host_lattice
-from jaxgs.project import place, project
+from jaxgs.placement import place
+from jaxgs.project import project
 from jaxgs.quantize import device_lattice
 from tests.codec.conftest import make_splats
 

@@ -26,7 +26,7 @@ LAYERS = [
     "weights",
   },
   {
-    "project",
+    "placement",
     "dequantize",
     "transfer",
     "metrics",
@@ -36,7 +36,7 @@ LAYERS = [
   },
   {"kernels"},
   {"backends"},
-  {"binning"},
+  {"binning", "project"},
   {
     "rasterize",
     "losses",

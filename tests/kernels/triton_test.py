@@ -8,18 +8,12 @@ Triton's interpreter. One command runs only these tests on a GPU:
 
 import dataclasses
 import functools
-import importlib.util
-import os
-import pathlib
-import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxgs.kernels import load, triton_call
+from jaxgs.kernels import load
 from jaxgs.kernels.binning import triton as triton_binning
 from jaxgs.kernels.rasterize import triton as triton_rasterize
 
@@ -30,15 +24,19 @@ from jaxgs.rasterize import render
 from jaxgs.types import Splats
 from tests.kernels.rasterize_test_base import SPECS, RasterizeTestBase
 from tests.kernels.scenes import circle, random_gaussians
+from tests.kernels.triton_without_gpu import (
+  compile_for,
+  needs_compiler,
+  needs_interpreter,
+  needs_kernels,
+  run_interpreted,
+)
 
-ROOT = pathlib.Path(__file__).parents[2]
 # The number of the largest weights that are sorted sets the kernel's code.
 KERNEL_SPECS = SPECS | {
   "norm_k4": RasterSpec(top_k=4),
   "norm_k16": RasterSpec(top_k=16),
 }
-REFUSAL = triton_call.refusal(jax.default_backend())
-needs_kernels = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
 
 
 @needs_kernels
@@ -291,36 +289,7 @@ def test_loss_of_a_batch():
   check_loss_of_a_batch(20, 24, 3)
 
 
-def has_cuda_plugin() -> bool:
-  try:
-    import jax_triton  # noqa: F401
-  except ImportError:
-    return False
-  return True
-
-
-def assemble(ptx, target, folder):
-  """Has Triton's ptxas look at it: inline assembly is checked nowhere else."""
-  from triton import knobs
-
-  (folder / "a.ptx").write_text(ptx)
-  done = subprocess.run(
-    [knobs.nvidia.ptxas.path, f"-arch={target}", "a.ptx"],
-    cwd=folder,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.skipif(
-  not has_cuda_plugin(),
-  reason="jax-triton or the CUDA plugin of jax is not installed",
-)
-@pytest.mark.skipif(triton_call.interpreted(), reason="nothing is compiled")
-# Triton 3.8 does what Python 3.15 will refuse.
-@pytest.mark.filterwarnings("ignore:AnnAssign:DeprecationWarning")
+@needs_compiler
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
   ("name", "channels", "tile"),
@@ -335,15 +304,8 @@ def assemble(ptx, target, folder):
 def test_compiles_without_a_gpu(
   monkeypatch, tmp_path, capability, name, channels, tile
 ):
-  from triton.backends.nvidia import compiler
-
   spec = dataclasses.replace(KERNEL_SPECS[name], tile=tile, max_pairs=4096)
   size, n = (33, 41 + channels % 2), 60
-  compiled, make_ptx = [], compiler.CUDABackend.make_ptx
-
-  def listen(*args):
-    compiled.append(make_ptx(*args))
-    return compiled[-1]
 
   def array(*shape):
     return jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -360,21 +322,21 @@ def test_compiles_without_a_gpu(
     )
 
   splats = Splats(array(n, 2), array(n, 3), array(n), array(n, channels))
-  monkeypatch.setattr(compiler.CUDABackend, "make_ptx", listen)
-  with triton_call.compiling_for(capability):
-    traced = jax.jit(step).trace(splats, array(*size, channels))
-    lowered = traced.lower(lowering_platforms=("cuda",)).as_text()
+  calls, compiled = compile_for(
+    capability,
+    step,
+    (splats, array(*size, channels)),
+    monkeypatch=monkeypatch,
+    folder=tmp_path,
+  )
   # Four kernels make the lists, two draw, two compare, two differentiate.
-  assert lowered.count("custom_call @triton_kernel_call") >= 10
+  assert calls >= 10
   # jax-triton keeps those of other cases, but not the two that draw.
   assert len(compiled) >= 2
   for ptx in compiled:
-    target = re.search(r"\.target (\w+)", ptx)[1]
-    assert target.removesuffix("a") == f"sm_{capability}"
     if "mma.sync" in ptx and "value_kernel" not in ptx:
       # Lanes are those that the products expect: nothing is handed about.
       assert "shared" not in ptx.split(".entry")[1]
-    assemble(ptx, target, tmp_path)
 
 
 # Small scenes: the interpreter takes a fraction of a millisecond per operation.
@@ -415,28 +377,12 @@ t.check_loss_of_a_flat_picture(12, 16, 1)
 }
 
 
-@pytest.mark.skipif(triton_call.interpreted(), reason="runs in a subprocess")
-@pytest.mark.skipif(
-  importlib.util.find_spec("triton") is None,
-  reason="the package triton is not installed",
-)
+@needs_interpreter
 @pytest.mark.parametrize("case", INTERPRETED)
 def test_arithmetic_in_the_interpreter(case):
-  environment = os.environ | {
-    "TRITON_INTERPRET": "1",
-    "JAX_PLATFORMS": "cpu",
-    "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-  }
-  code = f"from tests.kernels import triton_test as t\n{INTERPRETED[case]}"
-  out = subprocess.run(
-    [sys.executable, "-c", code],
-    cwd=ROOT,
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
+  run_interpreted(
+    f"from tests.kernels import triton_test as t\n{INTERPRETED[case]}"
   )
-  assert out.returncode == 0, out.stderr[-4000:]
 
 
 @needs_kernels

@@ -1,0 +1,1 @@
+"""Where Gaussians are on the screen: splats, with the gradient."""
