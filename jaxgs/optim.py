@@ -1,20 +1,18 @@
-"""Adam with a rate per field, and the schedule."""
+"""Adam with a rate per field, within bounds, and the schedule."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgs import kernels
+from jaxgs.backends import resolve_backend
 from jaxgs.config import FitConfig
 from jaxgs.types import Gaussians2D
 
-# Second moments react within 1 / (1 - b2) steps. 0.999 is Adam's default;
-# growth changes the gradients every few hundred steps.
-_ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-12)
 
-
-def init_optimizer(gaussians: Gaussians2D) -> optax.OptState:
+def init_optimizer(gaussians: Gaussians2D) -> optax.ScaleByAdamState:
   """Zero moments for every field."""
-  return _ADAM.init(gaussians)
+  return optax.scale_by_adam().init(gaussians)
 
 
 def rates_of(config: FitConfig, spacing_px: float) -> Gaussians2D:
@@ -85,39 +83,42 @@ def quantized_progress(
 def update(
   gaussians: Gaussians2D,
   gradient: Gaussians2D,
-  state: optax.OptState,
+  moments: optax.ScaleByAdamState,
   rates: Gaussians2D,
   *,
-  scale_parameter: str,
-) -> tuple[Gaussians2D, optax.OptState]:
-  """One step of Adam.
+  corner: jax.Array,
+  config: FitConfig,
+) -> tuple[Gaussians2D, optax.ScaleByAdamState]:
+  """One step of Adam, back within the bounds of the config.
 
   Args:
     gaussians: Parameters.
     gradient: Of the same shapes.
-    state: From `init_optimizer` or the last step.
-    rates: A rate per field, or per parameter.
-    scale_parameter: What Adam moves for the standard deviation s: "log" s,
-      "inverse" 1 / s, or "linear" s. The stored field stays log s.
+    moments: From `init_optimizer` or the last step.
+    rates: () per field, or (N,) or (N, 1) per field.
+    corner: (2,) float32, (width, height) of the image, px: centres stay on it.
+    config: Uses `scale_parameter`, `use_weight`, the ranges of the fields, and
+      `raster` for its backend.
 
   Returns:
-    New parameters and state.
+    New parameters and moments.
+
+  Raises:
+    NotImplementedError: The backend asked for cannot serve.
   """
-  # The chain rule to the moved parameter u: d log(s) / du = sign / u, with
-  # u = s^sign, and back after the step.
-  sign = {"log": 0, "inverse": -1, "linear": 1}[scale_parameter]
-  if sign:
-    moved = jnp.exp(sign * gaussians.log_scale)
-    gradient = gradient._replace(log_scale=sign * gradient.log_scale / moved)
-    gaussians = gaussians._replace(log_scale=moved)
-  # optax raises a float to an int32 power: not for a strict caller.
-  with jax.numpy_dtype_promotion("standard"):
-    direction, state = _ADAM.update(gradient, state)
-  gaussians = jax.tree.map(
-    lambda x, d, rate: x - rate * d, gaussians, direction, rates
+  log_weight_range = low, high = config.log_weight_range
+  if not config.use_weight:
+    # All stay at 0, or at the bound next to it.
+    log_weight_range = (min(max(0.0, low), high),) * 2
+  backend = resolve_backend(config.raster).backend
+  return kernels.load(backend, "adam").update(
+    gaussians,
+    gradient,
+    moments,
+    rates,
+    corner=corner,
+    scale_parameter=config.scale_parameter,
+    log_scale_range=config.log_scale_range,
+    log_weight_range=log_weight_range,
+    feature_range=config.feature_range,
   )
-  if sign:
-    # u must stay positive; e^-10 is beyond any scale that is drawn.
-    moved = jnp.maximum(gaussians.log_scale, jnp.exp(-10.0))
-    gaussians = gaussians._replace(log_scale=sign * jnp.log(moved))
-  return gaussians, state

@@ -126,23 +126,6 @@ def thrift_of(
   )
 
 
-def _bounded(
-  gaussians: Gaussians2D, share: Share, config: FitConfig
-) -> Gaussians2D:
-  """Parameters within the bounds of the config, centres on the image."""
-  corner = jnp.array([[share.width, share.height]], jnp.float32)
-  log_weight = gaussians.log_weight
-  if not config.use_weight:
-    log_weight = jnp.zeros_like(log_weight)
-  return Gaussians2D(
-    mean=jnp.clip(gaussians.mean, 0.0, corner),
-    log_scale=jnp.clip(gaussians.log_scale, *config.log_scale_range),
-    angle=gaussians.angle,
-    log_weight=jnp.clip(log_weight, *config.log_weight_range),
-    feature=jnp.clip(gaussians.feature, *config.feature_range),
-  )
-
-
 def fit_step(
   state: FitState,
   image: jax.Array,
@@ -249,10 +232,11 @@ def fit_step(
     gradient,
     state.moments,
     rates,
-    scale_parameter=config.scale_parameter,
+    corner=jnp.array([share.width, share.height], jnp.float32),
+    config=config,
   )
   return state._replace(
-    gaussians=_bounded(gaussians, share, config),
+    gaussians=gaussians,
     moments=moments,
     step=state.step + 1,
     mse=mse,

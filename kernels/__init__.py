@@ -13,6 +13,9 @@ One folder per op, one module per backend in it. Arrays, a spec and a size
   binning:   bin_splats(spec, size, splats) -> bins
   loss:      image_loss(rendered, target, mask, l1=, l2=, ssim=)
                -> loss, mean squared error
+  adam:      update(gaussians, gradient, moments, rates, corner=,
+               scale_parameter=, log_scale_range=, log_weight_range=,
+               feature_range=) -> gaussians, moments
 
 Nothing outside this package imports such a module except through `load`.
 """
@@ -36,6 +39,7 @@ _OPS = {
   "binning": ("cpu", "triton", "xla"),
   "loss": ("cpu", "triton", "xla"),
   "project": ("triton", "xla"),
+  "adam": ("triton", "xla"),
 }
 
 # Side of a tile, px, that suits a backend. A step of triton on an H200 takes

@@ -109,6 +109,7 @@ def call(
   out: tuple[jax.ShapeDtypeStruct, ...],
   grid: tuple[int, ...],
   zeroed: int = 0,
+  updated: int = 0,
   num_warps: int = 4,
   **constants,
 ) -> tuple[jax.Array, ...]:
@@ -117,11 +118,15 @@ def call(
   Args:
     kernel: A function under `triton.jit`. Its parameters are the arrays, the
       outputs, then constexprs.
-    *arrays: Inputs; the kernel must not write to them.
+    *arrays: Inputs, one or more; the kernel must not write to them.
     out: Shapes and dtypes of the outputs.
     grid: Number of programs along up to three axes.
     zeroed: So many of the first outputs are filled with 0 before the kernel
       starts; the others hold anything.
+    updated: So many of the last inputs are updated: as many of the first
+      outputs hold them when the kernel starts, in the same memory where nobody
+      else needs the input. The kernel has parameters for both, and must use
+      those of the outputs only. Without `zeroed`.
     num_warps: Warps of 32 threads per program.
     **constants: Values of the constexprs.
 
@@ -129,7 +134,7 @@ def call(
     The outputs.
   """
   if interpreted():
-    return _interpret(kernel, arrays, out, grid, zeroed, constants)
+    return _interpret(kernel, arrays, out, grid, zeroed, updated, constants)
   settings = dict(
     kernel=kernel,
     grid=grid,
@@ -141,12 +146,21 @@ def call(
     **constants,
   )
   triton_call = _jax_triton().triton_call
+  first = len(arrays) - updated
   if not _has_refs():
     return triton_call(
-      *arrays, out_shape=out, zeroed_outputs=tuple(range(zeroed)), **settings
+      *arrays,
+      out_shape=out,
+      zeroed_outputs=tuple(range(zeroed)),
+      input_output_aliases={first + i: i for i in range(updated)},
+      **settings,
     )
-  refs = [jax.new_ref(jnp.zeros(o.shape, o.dtype)) for o in out[:zeroed]]
-  rest = triton_call(*arrays, *refs, out_type=out[zeroed:], **settings)
+  begun = [jnp.zeros(o.shape, o.dtype) for o in out[:zeroed]]
+  refs = [jax.new_ref(x) for x in (*begun, *arrays[first:])]
+  # A ref is one parameter. The one that is not used must not hold the array
+  # itself, which XLA would have to copy then.
+  arrays = arrays[:first] + updated * arrays[:1]
+  rest = triton_call(*arrays, *refs, out_type=out[len(refs) :], **settings)
   return (*(ref[...] for ref in refs), *rest)
 
 
@@ -205,7 +219,7 @@ def _mend_interpreter():
   interpreter._patch_lang_tensor = mended
 
 
-def _interpret(kernel, arrays, out, grid, zeroed, constants):
+def _interpret(kernel, arrays, out, grid, zeroed, updated, constants):
   """`call` in Triton's interpreter."""
   _mend_interpreter()
 
@@ -218,6 +232,8 @@ def _interpret(kernel, arrays, out, grid, zeroed, constants):
       else np.full(o.shape, 12345, o.dtype)
       for i, o in enumerate(out)
     ]
+    if updated:
+      outputs[:updated] = map(np.array, inputs[-updated:])
     tensors = [np.ascontiguousarray(x) for x in inputs] + outputs
     with np.errstate(all="ignore"):
       kernel[tuple(grid)](*map(_HostTensor, tensors), **constants)

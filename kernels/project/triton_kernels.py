@@ -30,7 +30,7 @@ else:
 
 
 @triton.jit
-def _clip(x, low, high):
+def clip(x, low, high):
   """Between the bounds; NaN stays NaN."""
   x = tl.where(x < low, low, x)
   return tl.where(x > high, high, x)
@@ -63,7 +63,7 @@ def _shift(offset, MOVED: tl.constexpr):
 @triton.jit
 def _variance(log_scale, SCALE: tl.constexpr):
   """Square of a standard deviation after magnification, without the blur."""
-  return _exp(2.0 * _clip(log_scale, _LEAST, _MOST)) * (SCALE * SCALE)
+  return _exp(2.0 * clip(log_scale, _LEAST, _MOST)) * (SCALE * SCALE)
 
 
 @triton.jit
@@ -107,8 +107,8 @@ def project_kernel(
   turn = tl.load(angle + row, mask=mask, other=0.0)
   weight = tl.load(log_weight + row, mask=mask, other=0.0)
   left, top = _shift(offset + 2 * batch, MOVED)
-  x = _clip(x * SCALE - left, -_FARTHEST, _FARTHEST)
-  y = _clip(y * SCALE - top, -_FARTHEST, _FARTHEST)
+  x = clip(x * SCALE - left, -_FARTHEST, _FARTHEST)
+  y = clip(y * SCALE - top, -_FARTHEST, _FARTHEST)
   _store_pair(placed, row, x, y, mask)
 
   v1, v2 = _variance(l1, SCALE), _variance(l2, SCALE)

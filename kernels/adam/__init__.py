@@ -1,0 +1,1 @@
+"""A step of Adam over all fields, back within their bounds."""
