@@ -152,14 +152,16 @@ def _forward(spec: RasterSpec, size: tuple[int, int], keep: bool):
       starts,
       out=(
         _int(batch, 4),
-        _int(batch, num_gaussians, 4),
+        _int(batch, num_gaussians if keep else 1, 4),
         _float(batch, num_gaussians + 1, constants["R"]),
         _int(batch, 2, tiles),
       ),
       zeroed=1,
-      grid=(math.ceil(max(num_gaussians + 1, tiles) / 128), batch),
+      grid=(math.ceil(max(num_gaussians + 1, tiles) / 32), batch),
+      num_warps=1,
       CUTOFF=spec.cutoff,
-      S=128,
+      KEEP=keep,
+      S=32,
       **shared,
     )
     drawn = triton_call.call(

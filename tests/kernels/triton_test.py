@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxgs.kernels import load
+from jaxgs.kernels import load, triton_call
 from jaxgs.kernels.binning import triton as triton_binning
 from jaxgs.kernels.rasterize import triton as triton_rasterize
 
