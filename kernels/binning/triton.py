@@ -65,11 +65,12 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
       counters,
       out=(integers((batch, tiles + 1)), integers((batch,))),
       grid=(math.ceil(tiles / _SUMMED), batch),
+      num_warps=8,
       T=tiles,
       P=pairs,
       M=num_counters,
       BLOCK=_SUMMED,
-      WIDE=8 * _SUMMED,
+      WIDE=16 * _SUMMED,
     )
     (unordered,) = triton_call.call(
       triton_kernels.fill_kernel,

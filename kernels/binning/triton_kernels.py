@@ -208,13 +208,13 @@ def starts_kernel(
   starts += batch * (T + 1)
   begin = tl.program_id(0) * BLOCK
   tile = begin + tl.arange(0, BLOCK)
-  before = tl.zeros([WIDE], tl.int64)
+  # At most P pairs were counted.
+  before = tl.zeros([WIDE], tl.int32)
   for base in range(0, begin, WIDE):
     earlier = base + tl.arange(0, WIDE)
     before += tl.load(counts + earlier, mask=earlier < begin, other=0)
-  count = tl.load(counts + tile, mask=tile < T, other=0).to(tl.int64)
+  count = tl.load(counts + tile, mask=tile < T, other=0)
   ends = tl.sum(before, axis=0) + tl.cumsum(count, axis=0)
-  ends = tl.minimum(ends, P).to(tl.int32)
   tl.store(starts + 1 + tile, ends, mask=tile < T)
   if tl.program_id(0) == 0:
     tl.store(starts, 0)
