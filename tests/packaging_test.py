@@ -94,7 +94,7 @@ def test_wheel(wheel):
   assert "jaxgs/kernels/rasterize/xla.py" in names
   assert "jaxgs/codec/rans.py" in names
   assert "jaxgs/codec/FORMAT.md" in names
-  assert "jaxgs/kernels/rasterize/tuning.json" in names
+  assert "jaxgs/kernels/tuning.json" in names
   assert not [name for name in names if name.endswith((".cc", ".h"))]
   if find_compiler():
     assert "jaxgs/_native.so" in names

@@ -5,14 +5,14 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxgs.kernels import triton_call
+from jaxgs.kernels import triton_call, triton_tuning
 from jaxgs.kernels.tiles import num_tiles
 
 from jaxgs.config import RasterSpec
 from jaxgs.types import Splats, TileBins
 
-# Splats per program, candidates at once, programs that share the splats.
-_SHARE = (32, 64, 8)
+# Splats per program: one per lane.
+_SPLATS = 32
 # Tiles per program where counts are added up; pairs at once where they are
 # ordered.
 _SUMMED, _ORDERED = 1024, 64
@@ -34,7 +34,8 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
 
     batch, num_gaussians = log_weight.shape
     integers = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
-    grid = (math.ceil(num_gaussians / _SHARE[0]), batch, _SHARE[2])
+    blocks = triton_tuning.blocks()
+    groups = math.ceil(num_gaussians / _SPLATS)
     counters, found, before = triton_call.call(
       triton_kernels.count_kernel,
       mean,
@@ -46,7 +47,7 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
         integers((batch, pairs)),
       ),
       zeroed=1,
-      grid=grid,
+      grid=(groups, batch, blocks.sharers),
       num_warps=1,
       N=num_gaussians,
       P=pairs,
@@ -56,9 +57,9 @@ def _bin(spec: RasterSpec, size: tuple[int, int]):
       W=size[1],
       TILE=spec.tile,
       CUTOFF=spec.cutoff,
-      S=_SHARE[0],
-      J=_SHARE[1],
-      Z=_SHARE[2],
+      S=_SPLATS,
+      J=blocks.candidates,
+      Z=blocks.sharers,
     )
     starts, dropped = triton_call.call(
       triton_kernels.starts_kernel,

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxgs.kernels import triton_call
-from jaxgs.kernels.rasterize import triton_tuning
+from jaxgs.kernels import triton_call, triton_tuning
 from jaxgs.kernels.tiles import num_tiles
 
 from jaxgs.config import RasterSpec
@@ -100,10 +99,6 @@ def _finds(spec: RasterSpec) -> bool:
   Where only the largest weights count that is a third of what is listed.
   """
   return spec.tile == 8 and spec.blend == "norm"
-
-
-def _blocks() -> triton_tuning.Blocks:
-  return triton_tuning.blocks(jax.devices()[0].device_kind)
 
 
 def _num_long(tiles: int) -> int:
@@ -248,7 +243,7 @@ def _backward(spec: RasterSpec, size: tuple[int, int]):
       ),
       grid=(num_gaussians, batch),
       num_warps=1,
-      J=_blocks().gathered,
+      J=triton_tuning.blocks().gathered,
       **shared,
     )
 

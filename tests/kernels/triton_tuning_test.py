@@ -1,15 +1,17 @@
+import jax
 import pytest
-from jaxgs.kernels.rasterize import triton_tuning
+from jaxgs.kernels import triton_tuning
 
 
 def test_a_measured_gpu_has_its_own_blocks(monkeypatch):
   table = {
-    "default": triton_tuning.Blocks(64),
-    "NVIDIA X": triton_tuning.Blocks(32),
+    "default": triton_tuning.Blocks(64, 8, 64),
+    "NVIDIA X": triton_tuning.Blocks(32, 4, 32),
   }
   monkeypatch.setattr(triton_tuning, "_table", lambda: table)
-  assert triton_tuning.blocks("NVIDIA X") == (32,)
-  assert triton_tuning.blocks("cpu") == (64,)
+  assert triton_tuning.blocks() == (64, 8, 64)
+  table[jax.devices()[0].device_kind] = table["NVIDIA X"]
+  assert triton_tuning.blocks() == (32, 4, 32)
 
 
 @pytest.mark.parametrize("kind", ["default", "NVIDIA H200"])
