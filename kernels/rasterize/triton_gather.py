@@ -65,6 +65,10 @@ def gather_kernel(
   x = (corner % COLS * TILE).to(tl.float32) + TILE / 2 - tl.load(mean + 2 * n)
   y = (corner // COLS * TILE).to(tl.float32) + TILE / 2
   y -= tl.load(mean + 2 * n + 1)
+  # Now, or the sums would wait for them.
+  a = tl.load(conic + 3 * n)
+  b = tl.load(conic + 3 * n + 1)
+  c = tl.load(conic + 3 * n + 2)
   parts = filled(tl.zeros([J], tl.float32), 6 + C)
   for k in range(0, count, J):
     j = k + tl.arange(0, J)
@@ -85,9 +89,6 @@ def gather_kernel(
   sums = (tl.sum(parts[0], axis=0),)
   for i in tl.static_range(1, 6 + C):
     sums = sums + (tl.sum(parts[i], axis=0),)
-  a = tl.load(conic + 3 * n)
-  b = tl.load(conic + 3 * n + 1)
-  c = tl.load(conic + 3 * n + 2)
   tl.store(d_mean + 2 * n, -(a * sums[1] + b * sums[2]))
   tl.store(d_mean + 2 * n + 1, -(b * sums[1] + c * sums[2]))
   tl.store(d_conic + 3 * n, 0.5 * sums[3])

@@ -5,12 +5,11 @@ They also run in Triton's interpreter, from `triton_test`.
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxgs.kernels import load
+from jaxgs.kernels import load, triton_tuning
 from jaxgs.kernels.binning import triton as triton_binning
 
 from jaxgs.binning import bin_splats
@@ -43,7 +42,8 @@ def check_slots():
   size, tiles = (72, 64), 72
   scenes = [scene(seed, 70, size, channels=1) for seed in range(2)]
   # So many that cover everything that each of a group's programs has rounds.
-  most = 2 * math.prod(triton_binning._SHARE[1:]) // tiles
+  blocks = triton_tuning.blocks()
+  most = 2 * blocks.candidates * blocks.sharers // tiles
   scenes[0] = jax.tree.map(
     lambda x, y: x.at[40 : 41 + most].set(y), scenes[0], circle(30, 40, 60)
   )
