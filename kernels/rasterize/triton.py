@@ -94,9 +94,9 @@ def _constants(spec: RasterSpec, size, splats, ids, starts) -> dict:
 
 
 def _finds(spec: RasterSpec) -> bool:
-  """Whether the forward kernel tells what is drawn in a tile, and what not.
+  """Whether the forward kernel writes down what is drawn in a tile.
 
-  Where only the largest weights count that is a third of what is listed.
+  Where only the largest weights count, up to a third of what is listed is not.
   """
   return spec.tile == 8 and spec.blend == "norm"
 
