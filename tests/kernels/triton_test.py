@@ -3,7 +3,7 @@
 Without a GPU the kernels are compiled to PTX, and their arithmetic runs in
 Triton's interpreter. One command runs only these tests on a GPU:
 
-  python -m pytest -n 0 tests/kernels/triton_{test,lists_test}.py
+  python -m pytest -n 0 tests/kernels/triton_{test,lists_test,search_test}.py
 """
 
 import dataclasses
@@ -352,6 +352,16 @@ t.check_against_reference("norm_k16", (6, 7), 24, 8, channels=8, max_pairs=256)
   "long_list": "t.check_a_long_list()",
   "norm_k40": """
 t.check_against_reference("norm_k40", (5, 6), 45, 8, channels=1, max_pairs=256)
+""",
+  "nearly_equal": """
+from tests.kernels import triton_search_test as t
+t.check_nearly_equal_weights()
+""",
+  "search": """
+from tests.kernels import triton_search_test as t
+t.check_weights_at_the_limit()
+t.check_more_than_are_sorted()
+t.check_two_scenes()
 """,
   "sum": """
 t.check_against_reference("sum", (6, 9), 12, 8, channels=16, max_pairs=256)
