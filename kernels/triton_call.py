@@ -219,6 +219,11 @@ def _mend_interpreter():
   interpreter._patch_lang_tensor = mended
 
 
+def _poison(dtype):
+  """What must not be read: NaN shows wherever it gets."""
+  return np.nan if np.issubdtype(dtype, np.floating) else 12345
+
+
 def _interpret(kernel, arrays, out, grid, zeroed, updated, constants):
   """`call` in Triton's interpreter."""
   _mend_interpreter()
@@ -229,7 +234,7 @@ def _interpret(kernel, arrays, out, grid, zeroed, updated, constants):
     outputs = [
       np.zeros(o.shape, o.dtype)
       if i < zeroed
-      else np.full(o.shape, 12345, o.dtype)
+      else np.full(o.shape, _poison(o.dtype), o.dtype)
       for i, o in enumerate(out)
     ]
     if updated:

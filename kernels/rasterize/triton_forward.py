@@ -29,7 +29,7 @@ def _either(a, b):
 
 @triton.jit
 def _nonzero(w0, w1, bit: tl.constexpr):
-  """The bit where one of two weights, 0 or more, is not 0."""
+  """The bit where one of two weights is not 0."""
   either = w0.to(tl.int32, bitcast=True) | w1.to(tl.int32, bitcast=True)
   return tl.where(either != 0, bit, 0)
 
@@ -75,12 +75,12 @@ def _blend(
   TIED: tl.constexpr,
   FIND: tl.constexpr,
 ):
-  """Sum of the blended weights, of the weighted features, ids if FIND.
+  """Sums of the blended weights and of the weighted features; how many splats.
 
   Arrays and constants:
     place: Looked at only if TIED.
-    drawn: From here on it writes the ids of what is blended at some pixel, and
-      returns how many. Pixels are those of one warp.
+    drawn: If FIND it writes from here on the ids of what is blended at some
+      pixel, and returns how many, else 0. Pixels are those of one warp.
   """
   # Halves of the pixels are apart, or there would be shuffles in the loop.
   x, y0, y1 = tl.reshape(x, [1, x.shape[1]]), tl.split(y)[0], tl.split(y)[1]

@@ -167,7 +167,7 @@ def _exactly(
 
   Pixel by pixel with a splat per lane. Each pass over the list finds the next
   smaller logarithm, how often it occurs and how many are larger. Fewer than K
-  are larger than `upper`, to begin with.
+  are not smaller than `upper`, to begin with.
   """
   SIZE: tl.constexpr = TILE * TILE // 2
   tied = searching < 0
@@ -250,10 +250,10 @@ def select(
   """Threshold of each pixel, and whether some weights equal to it are blended.
 
   Where none is the threshold lies anywhere from the (K + 1)-th largest
-  logarithm up to the K-th, which it is below.
+  logarithm up to the K-th, which it is below; it is LIMIT at least.
   """
   # Pixels by number, from 1 on.
-  number = (TILE * y + x).to(tl.int32) + 1
+  number = y.to(tl.int32) % TILE * TILE + x.to(tl.int32) % TILE + 1
   if SORT_SIZE == 0:
     least = full(x, y, float("inf"), tl.float32)
     searching = number
@@ -265,9 +265,9 @@ def select(
     )
     # Between the logarithms there is one that neither has the key of.
     least = tl.maximum(logarithm(kth - 1, LIMIT, MOST), LIMIT)
-    close = (kth > 1) & (kth - after < 2)
+    close = (kth > 2) & (kth - after < 2)
     above = logarithm(kth + 1, LIMIT, MOST)
-    above = tl.where(kth < MOST - 1, above, float("inf"))
+    above = tl.where(kth < MOST, above, float("inf"))
     least = tl.where(close, above, least)
     searching = tl.where(close, number, 0)
   return _exactly(

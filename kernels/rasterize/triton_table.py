@@ -59,17 +59,16 @@ def table_kernel(
     S: Splats, and tiles, of a program: 32, for one warp.
   """
   batch = tl.program_id(1).to(tl.int64)
-  n = tl.program_id(0) * S + tl.arange(0, S)
-  mask = n < N
-  n = batch * N + n
+  lane = tl.arange(0, S)
+  tile = tl.program_id(0) * S + lane
+  mask = tile < N
+  n = batch * N + tile
   splat = load_splat(mean, conic, log_weight, n, mask)
-  tile = tl.program_id(0) * S + tl.arange(0, S)
   kind = length_class(starts + batch * (T + 1), tile, tile < T, T)
   ones = length_counts(kind, T)
   cursor += 4 * batch
   # By one lane: a scalar would go through shared memory, and be waited for.
   # Both additions are on their way while the table is written.
-  lane = tl.arange(0, S)
   first_place = tl.atomic_add(
     (cursor + 2).to(tl.pointer_type(tl.int64)) + 0 * lane,
     tl.sum(ones, axis=0),
@@ -95,6 +94,8 @@ def table_kernel(
   # (a dx^2 + c dy^2) / 2 + b dx dy with the square completed in y; as in
   # `tile_box`, the determinant of a needle cancels.
   least = tl.maximum(a * c - b * b, 1e-7 * a * c) / c
+  # Finite, or its product with dx = 0 would be NaN.
+  least = tl.minimum(least, 1e38)
   tl.store(table + 2, (-0.5 * _LOG2_E) * least, mask=here)
   root = tl.sqrt_rn((0.5 * _LOG2_E) * c)
   tl.store(table + 3, root * (b / c), mask=here)
