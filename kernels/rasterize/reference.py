@@ -4,6 +4,8 @@ Differentiable by autodiff, in the dtype of the splats (float64 too). Slow and
 hungry: rows of pixels one after the other, each against all N splats.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -43,16 +45,18 @@ def weights(spec: RasterSpec, splats: Splats, x, y) -> jax.Array:
 
 def _row(spec: RasterSpec, width: int, splats: Splats, y) -> jax.Array:
   """One row of pixels: (W, C)."""
+  # GPUs and TPUs would cut what they multiply to 11 or 8 bits.
+  einsum = functools.partial(jnp.einsum, precision="highest")
   x = jnp.arange(width, dtype=splats.mean.dtype) + 0.5
   weight = weights(spec, splats, x, jnp.full_like(x, y))
   if spec.blend == "sum":
-    return weight @ splats.feature
+    return einsum("qn,nc->qc", weight, splats.feature)
   if 0 < spec.top_k < weight.shape[1]:
     # lax.top_k is stable: among equals the lower index comes first.
     weight, ids = jax.lax.top_k(weight, spec.top_k)
-    total = jnp.einsum("qk,qkc->qc", weight, splats.feature[ids])
+    total = einsum("qk,qkc->qc", weight, splats.feature[ids])
   else:
-    total = weight @ splats.feature
+    total = einsum("qn,nc->qc", weight, splats.feature)
   return total / (jnp.sum(weight, axis=-1, keepdims=True) + spec.epsilon)
 
 
