@@ -89,19 +89,12 @@ else:
     )
 
   @triton.jit
-  def larger(a, b, MOST: tl.constexpr):
-    """The larger numbers of two pairs."""
-    if MOST > 32767:
-      return tl.inline_asm_elementwise(
-        "max.u16x2 $0, $1, $2;",
-        "=r,r,r",
-        [a, b],
-        dtype=tl.int32,
-        is_pure=True,
-        pack=1,
-      )
+  def _packed(
+    a, b, WIDE: tl.constexpr, NARROW: tl.constexpr, MOST: tl.constexpr
+  ):
+    """One of two instructions on pairs."""
     return tl.inline_asm_elementwise(
-      "max.f16x2 $0, $1, $2;",
+      WIDE if MOST > 32767 else NARROW,
       "=r,r,r",
       [a, b],
       dtype=tl.int32,
@@ -110,22 +103,11 @@ else:
     )
 
   @triton.jit
+  def larger(a, b, MOST: tl.constexpr):
+    """The larger numbers of two pairs."""
+    return _packed(a, b, "max.u16x2 $0, $1, $2;", "max.f16x2 $0, $1, $2;", MOST)
+
+  @triton.jit
   def smaller(a, b, MOST: tl.constexpr):
     """The smaller numbers of two pairs."""
-    if MOST > 32767:
-      return tl.inline_asm_elementwise(
-        "min.u16x2 $0, $1, $2;",
-        "=r,r,r",
-        [a, b],
-        dtype=tl.int32,
-        is_pure=True,
-        pack=1,
-      )
-    return tl.inline_asm_elementwise(
-      "min.f16x2 $0, $1, $2;",
-      "=r,r,r",
-      [a, b],
-      dtype=tl.int32,
-      is_pure=True,
-      pack=1,
-    )
+    return _packed(a, b, "min.u16x2 $0, $1, $2;", "min.f16x2 $0, $1, $2;", MOST)
