@@ -64,7 +64,7 @@ def measure(picture, scene, blend: str, backends, settings) -> list[dict]:
   times = timing.time_in_turn(
     programs,
     rounds=settings["rounds"],
-    repeats={k: settings["repeats"] // n for k, n in counts.items()},
+    repeats={k: max(1, settings["repeats"] // n) for k, n in counts.items()},
   )
   rows = []
   for (backend, name), figures in times.items():

@@ -176,7 +176,8 @@ def forward_kernel(
     LIMIT: log2 of the weight at the edge of a splat.
     EDGE: Subtracted from each weight.
     MOST: The largest key, see `triton_keys`.
-    FIND: For the backward pass, which needs no others. A program is a warp.
+    KEEP: A backward pass will follow.
+    FIND: For that pass, which needs no others. A program is a warp.
   """
   batch = tl.program_id(1).to(tl.int64)
   table += batch * ((N + 1) * R)

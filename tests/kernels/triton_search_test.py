@@ -6,11 +6,13 @@ They also run in Triton's interpreter, from `triton_test`.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxgs.kernels import load
 from jaxgs.kernels.binning import triton as triton_binning
 from jaxgs.kernels.rasterize import triton as triton_rasterize
 
 from jaxgs.config import RasterSpec
 from jaxgs.types import Splats
+from tests.kernels.scenes import circle
 from tests.kernels.triton_test import compare_with_reference, needs_kernels
 
 SIZE = (8, 8)
@@ -111,6 +113,26 @@ def check_two_scenes():
   np.testing.assert_array_equal(jax.vmap(lambda s: draw(s, False))(both), image)
 
 
+def check_a_splat_much_smaller_than_a_pixel():
+  """Entries of its conic have no finite product."""
+  splats = jax.tree.map(
+    lambda *x: jnp.concatenate(x),
+    circle(4.5, 4.5, 1e-10),
+    circle(4.0, 4.0, 3.0, feature=(0.2,)),
+  )
+  spec = RasterSpec(backend="triton", blend="sum", max_pairs=64, tile=8)
+  # Its box has no finite size either: with lists made elsewhere.
+  bins = load("xla", "binning").bin_splats(spec, SIZE, splats)
+  image, residuals = triton_rasterize.forward(spec, SIZE, splats, bins)
+  np.testing.assert_allclose(
+    image, load("reference").draw(spec, SIZE, splats), rtol=1e-4, atol=2e-5
+  )
+  gradient = triton_rasterize.backward(
+    spec, SIZE, splats, bins, residuals, jnp.ones_like(image)
+  )
+  assert np.isfinite(gradient.feature).all()
+
+
 @needs_kernels
 def test_nearly_equal_weights():
   check_nearly_equal_weights()
@@ -124,6 +146,11 @@ def test_weights_at_the_limit():
 @needs_kernels
 def test_more_than_are_sorted():
   check_more_than_are_sorted()
+
+
+@needs_kernels
+def test_a_splat_much_smaller_than_a_pixel():
+  check_a_splat_much_smaller_than_a_pixel()
 
 
 @needs_kernels

@@ -362,6 +362,7 @@ from tests.kernels import triton_search_test as t
 t.check_weights_at_the_limit()
 t.check_more_than_are_sorted()
 t.check_two_scenes()
+t.check_a_splat_much_smaller_than_a_pixel()
 """,
   "sum": """
 t.check_against_reference("sum", (6, 9), 12, 8, channels=16, max_pairs=256)
